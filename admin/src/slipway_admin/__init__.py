@@ -1,0 +1,1 @@
+"""The command slipway-admin: what operators need to see and mend."""

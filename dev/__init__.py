@@ -1,0 +1,1 @@
+"""What developers run: backends for tests and the demo, generated documents."""

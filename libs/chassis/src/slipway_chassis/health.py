@@ -1,0 +1,48 @@
+"""/livez, /readyz and /metrics of a service, beside its own HTTP interface if it has one.
+
+Liveness depends on nothing outside the process; readiness says what is missing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+Check = Callable[[], Awaitable[bool]]
+
+CHECKED_WITHIN = 5.0
+"""Seconds; what has not answered by then is not there."""
+
+
+def build_health(checks: Mapping[str, Check], registry: CollectorRegistry, asgi: ASGIApp | None = None) -> Starlette:
+    """An ASGI application with the health endpoints, and everything else from `asgi`."""
+
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def readyz(_: Request) -> Response:
+        answers = await asyncio.gather(*(_bounded(check) for check in checks.values()))
+        results = dict(zip(checks, answers, strict=True))
+        ready = all(results.values())
+        return JSONResponse({"ready": ready, "checks": results}, status_code=200 if ready else 503)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    routes: list[BaseRoute] = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
+    if asgi is not None:
+        routes.append(Mount("/", app=asgi))
+    return Starlette(routes=routes)
+
+
+async def _bounded(check: Check) -> bool:
+    try:
+        return await asyncio.wait_for(check(), timeout=CHECKED_WITHIN)
+    except TimeoutError:
+        return False

@@ -1,0 +1,229 @@
+"""Runs a service: migrations, bus, workers, relay, health; and stops it gracefully."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from slipway_chassis import crash
+from slipway_chassis.bus import RabbitBus
+from slipway_chassis.database import is_away
+from slipway_chassis.findings import Finding
+from slipway_chassis.health import build_health
+from slipway_chassis.logging import configure_logging
+from slipway_chassis.measuring import MEASURED_EVERY, certificate_ends, measure
+from slipway_chassis.migrations import upgrade
+from slipway_chassis.service import Service
+from slipway_chassis.settings import ServiceSettings
+
+log = structlog.get_logger()
+
+POLL = timedelta(seconds=1)
+
+Server = Callable[[], AbstractAsyncContextManager[None]]
+"""Something that serves between start and stop: an agents' TLS endpoint."""
+
+
+@dataclass(frozen=True)
+class App:
+    """A service, wired with real things and ready to run."""
+
+    service: Service
+    settings: ServiceSettings
+    asgi: ASGIApp | None = None
+    servers: Sequence[Server] = ()
+    closing: Sequence[Callable[[], object]] = field(default=())
+    """Called at the very end: executors, pools."""
+    checks: Sequence[Callable[[], Awaitable[Sequence[Finding]]]] = ()
+    """What this service adds to its `check`: looks at the outside that change nothing."""
+
+
+class ServiceBroken(RuntimeError):
+    """Something that the service cannot be without ended by itself: only a new process can help."""
+
+
+async def run_service(app: App) -> None:
+    """Run until SIGTERM or SIGINT, then finish what is in progress and return.
+
+    Raises ServiceBroken, after the same graceful stop, when a worker, the relay or the consumers are gone for good.
+    """
+    service, settings = app.service, app.settings
+    configure_logging(service.name, service.region, log_format=settings.log_format, level=settings.log_level)
+    crash.arm_from_environment(dict(os.environ))
+    if settings.otlp_endpoint:
+        from slipway_chassis.otlp import OtlpRecorder
+
+        service.tracing.recorder = OtlpRecorder(settings.otlp_endpoint, service.name, service.region, service.replica)
+    stopping = asyncio.Event()
+    broken: list[str] = []
+
+    def on_broken(why: str) -> None:
+        broken.append(why)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    if settings.migrate:
+        await asyncio.to_thread(upgrade, service.name, settings.database_url)
+    try:
+        async with running(app, on_broken):
+            await stopping.wait()
+            log.info("Stopping")
+    finally:
+        for close in app.closing:
+            close()
+        await service.database.close()
+        await asyncio.to_thread(service.tracing.close)
+    log.info("Stopped")
+    if broken:
+        raise ServiceBroken(broken[0])
+
+
+@asynccontextmanager
+async def running(app: App, on_broken: Callable[[str], None] | None = None) -> AsyncIterator[RabbitBus]:
+    """The service in operation; on leaving, consumers stop first, then workers, then the last messages go out.
+
+    `on_broken` hears of a part that ended by itself.
+    """
+    service, settings = app.service, app.settings
+    bus = RabbitBus(settings, service)
+    checks = {"database": service.database.is_available, "bus": bus.is_ready}
+    async with AsyncExitStack() as stack:
+        health = build_health(checks, service.registry, app.asgi)
+        await stack.enter_async_context(_serve(health, settings))
+        await service.start()
+        for server in app.servers:
+            await stack.enter_async_context(server())
+        leaving, stopping = asyncio.Event(), asyncio.Event()
+        workers = [asyncio.create_task(_work(service, stopping)) for _ in range(settings.workers)]
+        relay = asyncio.create_task(_relay(service, bus, stopping))
+        measuring = asyncio.create_task(_measure(service, settings, stopping))
+        connecting = asyncio.create_task(bus.start())
+        watching = asyncio.create_task(bus.watch())
+        for part in (*workers, relay, measuring, watching):
+            part.add_done_callback(partial(_ended, leaving, on_broken))
+        log.info("Started", replica=service.replica)
+        try:
+            yield bus
+        finally:
+            leaving.set()
+            for each in (connecting, watching):
+                each.cancel()
+            await asyncio.wait({connecting, watching}, timeout=1)
+            await bus_quiet(bus)
+            stopping.set()
+            service.wake()
+            await _finish([*workers, relay, measuring], settings.grace)
+            await bus.stop()
+
+
+def _ended(leaving: asyncio.Event, on_broken: Callable[[str], None] | None, part: asyncio.Task[None]) -> None:
+    """Workers, relay and watcher run until we stop: one that ends before takes the service with it."""
+    if part.cancelled() or leaving.is_set():
+        return
+    why = repr(part.exception())
+    log.error("A part of the service ended by itself", error=why)
+    if on_broken is not None:
+        on_broken(why)
+
+
+async def bus_quiet(bus: RabbitBus) -> None:
+    """Stop consuming; a broker that is away does not hold the stop up."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(bus.stop_consuming(), timeout=5)
+
+
+async def _finish(tasks: list[asyncio.Task[None]], grace: timedelta) -> None:
+    _, late = await asyncio.wait(tasks, timeout=grace.total_seconds())
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _work(service: Service, stopping: asyncio.Event) -> None:
+    """Take due objects one after the other; sleep until the next is due or something was marked dirty."""
+    while not stopping.is_set():
+        service.work_wake.clear()
+        try:
+            if await service.work_once():
+                continue
+            due_in = await service.next_due()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("Database away, worker waits", error=repr(error))
+            due_in = POLL
+        wait = POLL if due_in is None else max(timedelta(0), min(due_in, POLL))
+        await _woken(service.work_wake, wait)
+
+
+async def _relay(service: Service, bus: RabbitBus, stopping: asyncio.Event) -> None:
+    """Publish the outbox as it fills; on stopping, what is in it goes out once more."""
+    while True:
+        last = stopping.is_set()
+        service.outbox_wake.clear()
+        sent = 0
+        try:
+            sent = await service.relay_once(bus.publish)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("Database away, relay waits", error=repr(error))
+        if last:
+            return
+        if not sent:
+            await _woken(service.outbox_wake, POLL)
+
+
+async def _measure(service: Service, settings: ServiceSettings, stopping: asyncio.Event) -> None:
+    """Keep what is measured by looking current."""
+    service.metrics.info.labels(service=service.name, region=service.region).set(1)
+    for setting, ends in certificate_ends(settings).items():
+        service.metrics.certificates.labels(setting=setting).set(ends.timestamp())
+    while not stopping.is_set():
+        try:
+            await measure(service)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("Database away, nothing is measured", error=repr(error))
+        await _woken(stopping, MEASURED_EVERY)
+
+
+async def _woken(wake: asyncio.Event, at_most: timedelta) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(wake.wait(), timeout=at_most.total_seconds())
+
+
+class _EmbeddedServer(uvicorn.Server):
+    """Uvicorn without its own signal handlers: the runner decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+@asynccontextmanager
+async def _serve(asgi: ASGIApp, settings: ServiceSettings) -> AsyncIterator[None]:
+    listener = socket.create_server((settings.http_host, settings.http_port), reuse_port=False)
+    port = listener.getsockname()[1]
+    config = uvicorn.Config(asgi, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5)
+    server = _EmbeddedServer(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    log.info("HTTP listens", host=settings.http_host, port=port)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task

@@ -1,0 +1,1 @@
+"""A cloud and machines to develop against."""

@@ -1,0 +1,1 @@
+"""An HTTP emulation of OpenStack: Keystone, Glance, Nova, Neutron, Octavia and Swift."""

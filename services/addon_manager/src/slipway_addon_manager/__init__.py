@@ -1,0 +1,1 @@
+"""Decides and applies what runs inside each cluster."""

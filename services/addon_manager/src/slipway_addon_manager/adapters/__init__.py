@@ -1,0 +1,1 @@
+"""The only importers of SDKs; they translate errors into RetryLater and GiveUp."""

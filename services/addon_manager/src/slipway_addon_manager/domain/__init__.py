@@ -1,0 +1,1 @@
+"""What belongs into a cluster, and what is said of it. Pure."""

@@ -1,0 +1,1 @@
+"""The gateway of Slipway: REST for users, desired state, read model."""

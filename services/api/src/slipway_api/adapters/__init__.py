@@ -1,0 +1,1 @@
+"""The real outside: Keystone, Nova, Neutron, Glance, the provisioners, the files of an operator."""

@@ -1,0 +1,212 @@
+"""What a caller's cloud offers her, and whether what she asks for can be made of it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from slipway_api.domain.drafts import Chosen, PoolDraft
+from slipway_api.domain.problems import FieldProblem
+from slipway_contracts.values import Role
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """A size of machine."""
+
+    id: str
+    name: str
+    vcpus: int
+    ram: int
+    """MiB"""
+    disk: int = 0
+    """GiB; 0: as large as the image"""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A machine image."""
+
+    id: str
+    name: str
+    status: str = "active"
+    min_ram: int = 0
+    """MiB"""
+    min_disk: int = 0
+    """GiB"""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and the ranges of its subnets."""
+
+    id: str
+    name: str
+    cidrs: tuple[str, ...] = ()
+    attachable: bool = True
+    """False: an external network that Nova attaches no server of this project to."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How much of one resource the project may use, and uses."""
+
+    limit: int
+    """-1: as much as it likes"""
+    used: int
+
+    @property
+    def free(self) -> int | None:
+        """What is left; None: no limit."""
+        return None if self.limit < 0 else max(self.limit - self.used, 0)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the cloud says to this caller. Each list holds all that fits a name or id that was asked for."""
+
+    flavors: Mapping[str, Sequence[Flavor]]
+    images: Mapping[str, Sequence[Image]]
+    networks: Mapping[str, Sequence[Network]]
+    zones: frozenset[str]
+    quota: Mapping[str, Allowance] = field(default_factory=dict)
+    """By resource; one that is absent is unknown, which is not the same as none."""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The ids that a pool's names stand for."""
+
+    flavor: Flavor
+    image: Image
+    network: Network
+
+
+def decide_pool(pool: PoolDraft, offer: Offer) -> tuple[Machines | None, list[FieldProblem]]:
+    """What the pool's machines are made of, or what is wrong with it."""
+    problems: list[FieldProblem] = []
+    flavor = _one(offer.flavors, pool.flavor, "flavor", "openstack flavor list", problems)
+    image = _one(offer.images, pool.image, "image", "openstack image list", problems)
+    network = decide_network(pool.network, offer, problems)
+    problems += _check_zones(pool.zones, offer)
+    if flavor is None or image is None or network is None:
+        return None, problems
+    problems += _check_image(pool, flavor, image)
+    return Machines(flavor, image, network), problems
+
+
+def decide_network(chosen: Chosen, offer: Offer, problems: list[FieldProblem]) -> Network | None:
+    """The one network that is meant, which must have a subnet."""
+    network = _one(offer.networks, chosen, "network", "openstack network list", problems)
+    if network is not None and not network.attachable:
+        message = f"the network {network.name} is external: no server can be on it"
+        remedy = "Choose a network of the project; the cloud's routers lead out of it."
+        problems.append(FieldProblem("network_external", chosen.field, message, remedy))
+    elif network is not None and not network.cidrs:
+        message = f"the network {network.name} has no subnet"
+        remedy = "Add a subnet to it (openstack subnet create), or choose another network."
+        problems.append(FieldProblem("network_without_subnet", chosen.field, message, remedy))
+    return network
+
+
+T = TypeVar("T", Flavor, Image, Network)
+
+
+def _one(
+    offered: Mapping[str, Sequence[T]], chosen: Chosen, what: str, command: str, problems: list[FieldProblem]
+) -> T | None:
+    found = offered.get(chosen.value, ())
+    if len(found) == 1:
+        return found[0]
+    if found:
+        message = f"{len(found)} of the project's {what}s are named {chosen.value[:80]}"
+        problem = FieldProblem("ambiguous_name", chosen.field, message, f"Give the {what}'s id ({command}).")
+    else:
+        message = f"the project sees no {what} {chosen.value[:80]!r}"
+        remedy = f"Choose one of those that '{command}' shows."
+        problem = FieldProblem(f"unknown_{what}", chosen.field, message, remedy)
+    if problem not in problems:
+        problems.append(problem)
+    return None
+
+
+def _check_zones(zones: Sequence[Chosen], offer: Offer) -> list[FieldProblem]:
+    known = ", ".join(sorted(offer.zones)) or "none"
+    return [
+        FieldProblem(
+            "unknown_zone",
+            zone.field,
+            f"there is no availability zone {zone.value[:80]!r}",
+            f"Choose among: {known}.",
+        )
+        for zone in zones
+        if zone.value not in offer.zones
+    ]
+
+
+def _check_image(pool: PoolDraft, flavor: Flavor, image: Image) -> list[FieldProblem]:
+    if image.status != "active":
+        message = f"the image {image.name} is {image.status}"
+        return [FieldProblem("image_not_active", pool.image.field, message, "Choose an image that is active.")]
+    volume = pool.setup.root_volume
+    if volume is not None and volume.size < image.min_disk:
+        message = f"the root volume has {volume.size} GiB, the image {image.name} needs {image.min_disk} GiB"
+        return [FieldProblem("volume_too_small", pool.at(pool.setup.volume_field), message, "Ask for a larger volume.")]
+    if flavor.ram < image.min_ram or (volume is None and flavor.disk and flavor.disk < image.min_disk):
+        message = (
+            f"the flavor {flavor.name} has {flavor.ram} MiB and {flavor.disk} GiB, the image {image.name} needs "
+            f"{image.min_ram} MiB and {image.min_disk} GiB"
+        )
+        return [FieldProblem("flavor_too_small", pool.flavor.field, message, "Choose a larger flavor.")]
+    return []
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Nodes of one flavor and role that would come in addition to what there is."""
+
+    role: Role
+    count: int
+    flavor: Flavor
+    field: str
+
+
+NEW_CLUSTER = {"ports": 1, "security_groups": 3, "server_groups": 2}
+"""What a cluster needs beside its nodes: the endpoint's port, a security group per role, a server group each for
+etcd and controllers."""
+
+_TELLING = {
+    "instances": "servers",
+    "cores": "cores",
+    "ram": "MiB of memory",
+    "ports": "ports",
+    "security_groups": "security groups",
+    "server_groups": "server groups",
+    "server_group_members": "members of one server group",
+}
+
+
+def decide_quota(extras: Sequence[Extra], fixed: Mapping[str, int], offer: Offer) -> list[FieldProblem]:
+    """Whether the project's quota has room for these nodes; unknown quotas are left to the cloud."""
+    need: dict[str, int] = defaultdict(int, fixed)
+    for extra in extras:
+        need["instances"] += extra.count
+        need["ports"] += extra.count
+        need["cores"] += extra.count * extra.flavor.vcpus
+        need["ram"] += extra.count * extra.flavor.ram
+        if extra.role is not Role.WORKER:
+            need["server_group_members"] = max(need["server_group_members"], extra.count)
+    largest = max(extras, key=lambda extra: extra.count, default=None)
+    field = largest.field if largest is not None else "pools"
+    return [problem for resource, wanted in need.items() for problem in _check_room(resource, wanted, field, offer)]
+
+
+def _check_room(resource: str, wanted: int, field: str, offer: Offer) -> list[FieldProblem]:
+    allowance = offer.quota.get(resource)
+    free = None if allowance is None else allowance.free
+    if allowance is None or free is None or wanted <= free:
+        return []
+    telling = _TELLING[resource]
+    message = f"{wanted} {telling} are needed, and {free} of {allowance.limit} are free"
+    remedy = f"Ask for less, free {telling} in the project, or have its quota of {resource} raised."
+    return [FieldProblem(f"{resource}_quota_exceeded", field, message, remedy)]

@@ -1,0 +1,1 @@
+"""What should exist and when it is safer to do nothing: pure functions, no I/O, no framework."""

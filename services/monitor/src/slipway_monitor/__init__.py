@@ -1,0 +1,1 @@
+"""Observes what is true now and tells whom it concerns."""

@@ -1,0 +1,5 @@
+"""Alembic's entry point for this service."""
+
+from slipway_chassis.migrations import run_env
+
+run_env("provisioner")

@@ -1,0 +1,1 @@
+"""Makes single nodes, endpoints and keys real in OpenStack."""

@@ -1,0 +1,78 @@
+"""The shared parts of one cluster in the ledger: by key, made again under the next number when one was lost."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway_chassis.work import Lease
+from slipway_provisioner.context import Context
+from slipway_provisioner.domain.model import Kind, Mark, Order
+from slipway_provisioner.ledger import Ordering, Purpose
+from slipway_provisioner.ports import Ordered
+from slipway_provisioner.store import ClusterRecord, EntryState, LedgerEntry, entry_for, times_gone
+
+
+@dataclass(frozen=True)
+class ClusterLedger:
+    """See ports.EndpointParts; while this lease is ours."""
+
+    context: Context
+    lease: Lease
+    cluster: ClusterRecord = field(repr=False)
+    label: str = "endpoint"
+    """Part of the parts' names, for people."""
+
+    @property
+    def project_id(self) -> str:
+        """See ports.EndpointParts."""
+        return self.cluster.project_id
+
+    @property
+    def cluster_name(self) -> str:
+        """See ports.EndpointParts."""
+        return self.cluster.name
+
+    async def ensure(self, kind: Kind, key: str, order: Ordered) -> str:
+        """See ports.EndpointParts."""
+        entry = await self._entry(key)
+        if entry is not None and entry.state == EntryState.DELETING.value:
+            await self.context.ledger.ensure_gone(self.lease, entry)
+        return await self.context.ledger.ensure(self.lease, await self._purpose(kind, key), _ordering(order))
+
+    async def known(self, key: str) -> str | None:
+        """See ports.EndpointParts."""
+        entry = await self._entry(key)
+        return entry.cloud_id if entry is not None and entry.state == EntryState.CREATED.value else None
+
+    async def lost(self, kind: Kind, key: str) -> None:
+        """See ports.EndpointParts."""
+        if await self.known(key) is not None:
+            await self.context.ledger.mark_lost(self.lease, await self._purpose(kind, key))
+
+    async def take_away(self, key: str) -> None:
+        """See ports.EndpointParts."""
+        entry = await self._entry(key)
+        if entry is not None:
+            await self.context.ledger.ensure_gone(self.lease, entry)
+
+    async def _entry(self, key: str) -> LedgerEntry | None:
+        """The newest entry that is not gone."""
+        async with self.context.database.reading() as session:
+            return await entry_for(session, self.cluster.cluster_id, await self._numbered(session, key))
+
+    async def _purpose(self, kind: Kind, key: str) -> Purpose:
+        async with self.context.database.reading() as session:
+            numbered = await self._numbered(session, key)
+        cluster = self.cluster
+        return Purpose(numbered, kind, cluster.cluster_id, cluster.name, cluster.project_id, self.label)
+
+    async def _numbered(self, session: AsyncSession, key: str) -> str:
+        number = 1 + await times_gone(session, self.cluster.cluster_id, key)
+        return key if number == 1 else f"{key}/{number}"
+
+
+def _ordering(order: Ordered) -> Ordering:
+    async def make(_session: AsyncSession, name: str, mark: Mark) -> Order:
+        return order(name, mark)
+
+    return make

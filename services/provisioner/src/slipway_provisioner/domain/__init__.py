@@ -1,0 +1,1 @@
+"""What the provisioner decides: no I/O, no framework."""

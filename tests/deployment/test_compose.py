@@ -1,0 +1,113 @@
+"""docker-compose.yml: every setting exists, every secret is made, and each service gets all that it needs."""
+
+import importlib
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slipway_chassis.regions import load_regions
+from slipway_chassis.settings import load_settings
+from slipway_chassis.tls import SERVICES
+from slipway_platform.demo import sandbox_region
+from slipway_platform.prepare import prepare
+from slipway_sandbox.cloud.login import clouds_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def settings_of(service: str) -> Any:
+    return importlib.import_module(f"slipway_{service}.settings").Settings
+
+
+def container(compose: dict[str, Any], service: str) -> dict[str, Any]:
+    found: dict[str, Any] = compose["services"][service.replace("_", "-")]
+    return found
+
+
+def expanded(text: str) -> str:
+    """Compose's ${NAME:-default} without the variable."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+def test_every_secret_is_made_by_prepare(compose: dict[str, Any], tmp_path: Path) -> None:
+    made = {path.name for path in prepare(tmp_path, ["host.example"])}
+    named = {Path(expanded(each["file"])) for each in compose["secrets"].values()}
+    assert {path.name for path in named if path.name != "clouds.yaml"} <= made
+    assert all(name == Path(each["file"]).name.rstrip("}") for name, each in compose["secrets"].items())
+
+
+def test_prepare_keeps_what_is_there_and_keeps_others_out(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    prepare(folder, [])
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "master.key").unlink()
+    assert [path.name for path in prepare(folder, [])] == ["master.key"]
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {"master.key"}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_secret_and_file_that_a_service_names_is_given_to_it(compose: dict[str, Any], service: str) -> None:
+    for name in (service, f"migrate-{service}"):
+        given = {each if isinstance(each, str) else each["source"] for each in container(compose, name)["secrets"]}
+        assert given <= compose["secrets"].keys()
+        files = {value for value in container(compose, name)["environment"].values() if "/run/secrets/" in value}
+        assert {Path(value).name for value in files} <= given
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_its_settings_are_complete_and_known(
+    compose: dict[str, Any], service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path, [])
+    environment = {key: expanded(value) for key, value in container(compose, service)["environment"].items()}
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value.replace("/run/secrets", str(tmp_path)))
+    settings = load_settings(settings_of(service), {"SLIPWAY_SECRETS_DIR": str(tmp_path)})
+    assert settings.database_url.startswith(f"postgresql+asyncpg://{service}:")
+    assert settings.amqp_url == (tmp_path / f"slipway_{service}_amqp_url").read_text()
+    prefix = f"SLIPWAY_{service.upper()}_"
+    fields = {f"{prefix}{name.upper()}" for name in type(settings).model_fields}
+    assert {key for key in environment if key.startswith("SLIPWAY_")} <= fields | {
+        "SLIPWAY_SECRETS_DIR",
+        "SLIPWAY_OTLP_ENDPOINT",
+    }
+
+
+def test_nobody_listens_on_a_port_of_somebody_else(compose: dict[str, Any]) -> None:
+    ports = [
+        value
+        for each in compose["services"].values()
+        for key, value in dict(each.get("environment", {})).items()
+        if key.endswith("_PORT")
+    ]
+    assert len(ports) == len(set(ports)) == 7
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_migrations_run_before_and_only_once(compose: dict[str, Any], service: str) -> None:
+    after = container(compose, service)["depends_on"]
+    assert after[f"migrate-{service.replace('_', '-')}"] == {"condition": "service_completed_successfully"}
+    assert container(compose, service)["environment"][f"SLIPWAY_{service.upper()}_MIGRATE"] == "false"
+    assert container(compose, f"migrate-{service}")["command"] == ["migrate"]
+
+
+def test_no_password_is_in_the_file(compose: dict[str, Any]) -> None:
+    for name, each in compose["services"].items():
+        for key, value in dict(each.get("environment", {})).items():
+            assert not re.search("PASS|SECRET_KEY|TOKEN", key) or key.endswith("_FILE"), name
+            assert "@" not in str(value), f"{name}: {key} has a login"
+
+
+def test_the_region_is_the_sandbox_and_its_logins_are_right() -> None:
+    region = load_regions(ROOT / "deploy/compose/config/regions.yaml").named("sandbox")
+    plan = sandbox_region()
+    assert region.zones == plan.zones
+    assert region.defaults.model_dump(exclude_none=True) == plan.defaults
+    clouds = yaml.safe_load((ROOT / "deploy/compose/clouds.yaml").read_text())
+    assert clouds == clouds_config("http://127.0.0.1:18780")
