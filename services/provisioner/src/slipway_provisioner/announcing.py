@@ -75,6 +75,7 @@ def node_state(node: NodeRecord, plan: PlanView) -> NodeState:
         pool_id=node.pool_id,
         node_id=node.node_id,
         row=NodeRow.model_validate(node.row),
+        incarnation=node.incarnation,
         phase=view.phase,
         since=node.since,
         server_state=view.server,

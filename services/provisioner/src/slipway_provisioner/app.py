@@ -27,6 +27,7 @@ from slipway_provisioner.context import Context
 from slipway_provisioner.control_plane import ControlPlane
 from slipway_provisioner.crypto import MasterKey, load_master_key
 from slipway_provisioner.domain.pki import Authority
+from slipway_provisioner.etcd_membership import EtcdMemberships
 from slipway_provisioner.handlers import Handlers
 from slipway_provisioner.ledger import Ledger
 from slipway_provisioner.ledger_check import LedgerCheck
@@ -89,7 +90,7 @@ def build_service(settings: Settings, parts: Parts) -> Service:
     accesses = Accesses(context, parts.master)
     clusters = Clusters(context)
     planner = Planner(context, parts.releases, onboarding, parts.master)
-    effects = NodeEffects(context, planner, NodeRemoval(context, accesses))
+    effects = NodeEffects(context, planner, NodeRemoval(context, accesses), EtcdMemberships(context))
     return Service(
         name=NAME,
         region=settings.region,

@@ -10,8 +10,10 @@ from slipway_chassis.service import RESYNC_KIND
 from slipway_contracts.api import ClusterSpecChanged
 from slipway_contracts.envelope import Event
 from slipway_contracts.healer import ClusterHoldChanged, NodeTable
+from slipway_contracts.monitor import EtcdMembership
 from slipway_provisioner.context import CLUSTER, NODE, TABLE
 from slipway_provisioner.store import ClusterRecord, nodes_of
+from slipway_provisioner.store_etcd import PlaceState, places_of
 
 FIRST = timedelta(seconds=1)
 """Work is taken in the order of its time: the empty list goes out before anything is made."""
@@ -39,6 +41,12 @@ class Handlers:
     async def on_cluster_hold_changed(self, session: AsyncSession, event: ClusterHoldChanged) -> None:
         """A pause begins or ends."""
         await self._nodes(session, event.data.cluster_id)
+
+    async def on_etcd_membership(self, session: AsyncSession, event: Event[EtcdMembership]) -> None:
+        """Who can help a member into etcd may be somebody else; that matters only while one is on its way."""
+        for place in await places_of(session, event.data.cluster_id):
+            if place.state != PlaceState.MEMBER.value:
+                await work.mark_dirty(session, NODE, place.node_id, self._clock.now())
 
     async def _nodes(self, session: AsyncSession, cluster_id: str) -> None:
         for node in await nodes_of(session, cluster_id):

@@ -13,6 +13,7 @@ from slipway_contracts.values import Role
 from slipway_provisioner.context import Context, node_record
 from slipway_provisioner.domain import reasons
 from slipway_provisioner.domain.model import Kind, Mark, Order, PortOrder, ServerOrder
+from slipway_provisioner.etcd_membership import EtcdMemberships
 from slipway_provisioner.ledger import Purpose
 from slipway_provisioner.node_evidence import NodeEvidence
 from slipway_provisioner.node_removal import NodeRemoval
@@ -30,8 +31,9 @@ AGAIN: timedelta | None = None
 class NodeEffects:
     """The effects on one node's port, server, plan and pods."""
 
-    def __init__(self, context: Context, planner: Planner, removal: NodeRemoval) -> None:
+    def __init__(self, context: Context, planner: Planner, removal: NodeRemoval, memberships: EtcdMemberships) -> None:
         self._context = context
+        self._memberships = memberships
         self._planner = planner
         self._removal = removal
         self._evidence = NodeEvidence(context, planner)
@@ -123,7 +125,7 @@ class NodeEffects:
 
     async def _configure(self, lease: Lease, look: NodeLook) -> timedelta | None:
         delay = await self._until_deadline(lease, look)
-        if await self._planner.ensure_plan(lease, look):
+        if await self._ensure_plan(lease, look):
             return AGAIN
         await self._start_once(lease, look)
         return delay
@@ -153,8 +155,13 @@ class NodeEffects:
             await self._evidence.keep(lease, look)
         return await self._removal.remove(lease, look)
 
+    async def _ensure_plan(self, lease: Lease, look: NodeLook) -> bool:
+        if look.node.role == Role.ETCD.value:
+            await self._memberships.advance(lease, look.node.cluster_id)
+        return await self._planner.ensure_plan(lease, look)
+
     async def _keep(self, lease: Lease, look: NodeLook) -> timedelta | None:
-        if await self._planner.ensure_plan(lease, look):
+        if await self._ensure_plan(lease, look):
             return AGAIN
         await self._start_once(lease, look)
         if look.node.cordoned:

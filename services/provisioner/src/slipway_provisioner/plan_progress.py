@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from slipway_contracts.agent import StepReport
 from slipway_contracts.provisioner import Step, StepState
 from slipway_contracts.values import Mover, Reason
+from slipway_provisioner.domain.plans.etcd import is_help
 from slipway_provisioner.domain.progress import PlanView
 from slipway_provisioner.store_agents import AgentRow, forget_agent
 from slipway_provisioner.store_plans import (
@@ -42,7 +43,7 @@ async def plan_progress(session: AsyncSession, node_id: str, now: datetime) -> P
         return PlanView(claimed=claimed, waiting=notice, cause=notice, waited_for_others=waited)
     reports = reported_steps(plan)
     steps = tuple(_step(each["name"], each["title"], reports) for each in plan.titles)
-    failed = [report for report in reports.values() if report.state is StepState.FAILED]
+    failed = [each for each in reports.values() if each.state is StepState.FAILED and not is_help(each.name)]
     waiting = [report for report in reports.values() if report.state is StepState.WAITING]
     return PlanView(
         revision=plan.revision,

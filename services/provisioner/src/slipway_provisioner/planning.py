@@ -1,6 +1,5 @@
 """Gives each node its plan when all that the plan names is known, and its server the user data to ask for it."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
@@ -11,13 +10,14 @@ from slipway_chassis.errors import GiveUp, RetryLater
 from slipway_chassis.releases import Release, Releases
 from slipway_chassis.work import Lease
 from slipway_contracts.api import ClusterSpec
-from slipway_contracts.healer import NodeRow, Wanted
 from slipway_contracts.provisioner import NodePhase
 from slipway_contracts.values import Mover, Reason, Role
 from slipway_provisioner.context import Context, cluster_record
 from slipway_provisioner.crypto import MasterKey
-from slipway_provisioner.domain.plans.model import Endpoint, Member, PlanInputs, PlanNode
+from slipway_provisioner.domain import reasons
+from slipway_provisioner.domain.plans.model import Endpoint, PlanInputs, PlanNode, RenderedPlan
 from slipway_provisioner.domain.plans.render import decide_plan
+from slipway_provisioner.etcd_membership import members_of, seat_and_change
 from slipway_provisioner.observing import NodeLook
 from slipway_provisioner.onboarding import Onboarding
 from slipway_provisioner.store import ClusterRecord, NodeRecord, nodes_of
@@ -32,6 +32,9 @@ PLAN_WAIT = timedelta(seconds=10)
 
 BUILD_ALLOWANCE = timedelta(hours=1)
 """Added to a token's life for the time that the cloud takes to build the server."""
+
+
+_AT_WORK = (NodePhase.CONFIGURING.value, NodePhase.REBOOTING.value)
 
 
 class Planner:
@@ -68,15 +71,22 @@ class Planner:
                 return False
             decided = decide_plan(inputs)
             if not isinstance(decided, Reason):
-                before = await session.get(PlanRow, look.node.node_id)
-                known = before.revision if before is not None else 0
-                node = look.node
-                now = self._context.now()
-                revision = await store_plan(session, self._master, node.cluster_id, node.node_id, decided, now)
-                return revision != known
+                return await self._store(session, look.node, decided)
         if look.phase is NodePhase.CONFIGURING:
             raise RetryLater(PLAN_WAIT, decided.code, decided.message, whose_move=decided.whose_move)
         return False
+
+    async def _store(self, session: AsyncSession, node: NodeRecord, plan: RenderedPlan) -> bool:
+        """Keep the plan; the controllers that are up take a new one in turn. The cluster's record is locked."""
+        before = await session.get(PlanRow, node.node_id)
+        if before is not None and before.digest == plan.digest:
+            return False
+        if before is not None and node.role == Role.CONTROLLER.value and node.joined_at is not None:
+            other = await controller_at_work(session, node)
+            if other is not None:
+                raise reasons.waiting_for_controllers(other.name)
+        await store_plan(session, self._master, node.cluster_id, node.node_id, plan, self._context.now())
+        return True
 
     def _release(self, spec: ClusterSpec) -> Release:
         try:
@@ -92,7 +102,8 @@ class Planner:
         cluster = await cluster_record(session, node.cluster_id)
         if pool is None or cluster is None:
             return None
-        members = freeze_membership(cluster, spec, await nodes_of(session, node.cluster_id))
+        members = await members_of(session, cluster, spec, await nodes_of(session, node.cluster_id))
+        seat, change = await seat_and_change(session, node) if node.role == Role.ETCD.value else (None, None)
         keys = await ensure_cluster_keys(session, self._master, node.cluster_id, self._context.now())
         return PlanInputs(
             node=PlanNode(
@@ -115,6 +126,8 @@ class Planner:
             keys=keys.for_plan(controller=node.role == Role.CONTROLLER.value),
             etcd=members,
             endpoint=plan_endpoint(cluster, region.endpoint),
+            seat=seat,
+            change=change,
         )
 
 
@@ -125,23 +138,16 @@ def plan_endpoint(cluster: ClusterRecord, region: regions.Endpoint) -> Endpoint 
     return Endpoint(cluster.endpoint_address, cluster.endpoint_port, cluster.public_address, region.seen_down_after)
 
 
-def freeze_membership(cluster: ClusterRecord, spec: ClusterSpec, nodes: Sequence[NodeRecord]) -> tuple[Member, ...]:
-    """The cluster's etcd members; frozen once as many as the spec wants are named and have addresses.
-
-    Until then the membership is incomplete and has a member without an address, so no plan is made from it.
-    """
-    etcd = [node for node in nodes if node.role == Role.ETCD.value]
-    if cluster.etcd_members is not None:
-        frozen = cluster.etcd_members
-        return tuple(_member(node) for node in etcd if node.node_id in frozen)
-    present = [node for node in etcd if NodeRow.model_validate(node.row).wanted is Wanted.PRESENT]
-    wanted = sum(pool.count for pool in spec.pools_of(Role.ETCD))
-    if len(present) < wanted:
-        return ()
-    if all(node.addresses for node in present):
-        cluster.etcd_members = [node.node_id for node in present]
-    return tuple(_member(node) for node in present)
-
-
-def _member(node: NodeRecord) -> Member:
-    return Member(node.name, node.addresses[0] if node.addresses else None)
+async def controller_at_work(session: AsyncSession, node: NodeRecord) -> NodeRecord | None:
+    """Another controller of the cluster that is up and has not yet done all of its plan, or reboots."""
+    others = [
+        other
+        for other in await nodes_of(session, node.cluster_id)
+        if other.role == node.role and other.node_id != node.node_id and other.joined_at is not None
+    ]
+    for other in others:
+        plan = await session.get(PlanRow, other.node_id)
+        behind = plan is not None and plan.revision > plan.applied_revision
+        if other.phase in _AT_WORK or (behind and other.phase == NodePhase.PROVISIONED.value):
+            return other
+    return None

@@ -10,9 +10,10 @@ from slipway_chassis.work import Lease
 from slipway_contracts.provisioner import NodePhase, ServerState
 from slipway_contracts.values import Mover, Reason, Role
 from slipway_provisioner.announcing import announce_node
-from slipway_provisioner.context import NODE, Context, node_record
+from slipway_provisioner.context import NODE, Context, cluster_record, node_record
 from slipway_provisioner.domain import reasons
 from slipway_provisioner.domain.phases import Transition, is_stale, next_phase
+from slipway_provisioner.etcd_membership import begin_incarnation, note_formed
 from slipway_provisioner.node_effects import NodeEffects
 from slipway_provisioner.observing import NodeLook, observe_node
 from slipway_provisioner.plan_progress import forget_node, plan_progress
@@ -80,14 +81,13 @@ class NodeReconciler:
         target = transition.target
         log.info("Node moves", node_id=node.node_id, name=node.name, to=target.value, why=transition.why)
         if look.phase is NodePhase.REPLACING and target is NodePhase.PENDING:
+            await begin_incarnation(self._context, session, node, look.row.incarnation)
             _start_incarnation(node, look.row.incarnation)
         node.phase, node.since, node.waiting = target.value, self._context.now(), None
         if target is NodePhase.FAILED:
             node.cause = node.cause or _cause_of(look).model_dump(mode="json")
         elif target is NodePhase.PROVISIONED:
-            node.joined_at = node.joined_at or self._context.now()
-            node.cause, node.evidence = None, None
-            node.drained_at, node.drain_done = None, False
+            await self._is_up(session, node)
         elif target is NodePhase.DRAINING:
             node.drained_at = self._context.now()
         elif target is NodePhase.CONFIGURING and look.phase is NodePhase.BOOTING:
@@ -104,6 +104,13 @@ class NodeReconciler:
             await self._context.look_at_cluster(session, node.cluster_id)
         if look.cluster_deleted and target is NodePhase.REMOVED:
             await self._context.look_at_nodes(session, node.cluster_id)
+
+    async def _is_up(self, session: AsyncSession, node: NodeRecord) -> None:
+        node.joined_at = node.joined_at or self._context.now()
+        node.cause, node.evidence = None, None
+        node.drained_at, node.drain_done = None, False
+        if node.role == Role.ETCD.value:
+            note_formed(await cluster_record(session, node.cluster_id), self._context.now())
 
     async def _clear(self, lease: Lease) -> None:
         """Nothing refused it this time; say how it is."""

@@ -13,6 +13,7 @@ from slipway_contracts.healer import (
     PoolBelowTarget,
     PoolRemoved,
 )
+from slipway_contracts.monitor import EtcdMembershipChanged, EtcdMembershipForgotten
 from slipway_provisioner.handlers import Handlers
 
 
@@ -25,4 +26,6 @@ def build_routes(handlers: Handlers) -> Mapping[type[Event[Any]], Handler]:
         PoolAtTarget: handlers.on_pool_changed,
         PoolRemoved: handlers.on_pool_changed,
         ClusterHoldChanged: handlers.on_cluster_hold_changed,
+        EtcdMembershipChanged: handlers.on_etcd_membership,
+        EtcdMembershipForgotten: handlers.on_etcd_membership,
     }

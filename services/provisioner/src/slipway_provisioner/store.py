@@ -37,8 +37,8 @@ class ClusterRecord(Row, table=True):
     since: datetime = Field(sa_type=UtcDateTime)
     endpoint_address: str | None = Field(default=None, max_length=64)
     endpoint_port: int = 6443
-    etcd_members: list[str] | None = Field(default=None, sa_type=JSON)
-    """Node ids; frozen when the first etcd plan is handed out."""
+    etcd_formed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When a member first saw a quorum: from then on a member that has lost its data joins as another one."""
     public_address: str | None = Field(default=None, max_length=64)
     """Where others than its nodes reach the endpoint, in a region whose networks they do not share."""
     balancer_members: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)

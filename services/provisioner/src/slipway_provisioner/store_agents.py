@@ -11,7 +11,7 @@ from sqlmodel import Field, col
 from slipway_chassis.database import UtcDateTime
 from slipway_provisioner.crypto import MasterKey
 from slipway_provisioner.store import Row
-from slipway_provisioner.store_plans import reset_progress
+from slipway_provisioner.store_plans import forget_plan
 
 
 class AgentRow(Row, table=True):
@@ -63,7 +63,7 @@ async def mint_agent_token(
     if row is not None:
         await session.delete(row)
         await session.flush()
-        await reset_progress(session, node_id)
+        await forget_plan(session, node_id)
     session.add(
         AgentRow(
             node_id=node_id,

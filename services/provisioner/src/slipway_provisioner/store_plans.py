@@ -1,6 +1,5 @@
 """The nodes' plans at rest and how far they are. A plan may hold controllers' secrets, so it is sealed."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -61,13 +60,11 @@ async def store_plan(
     session: AsyncSession, master: MasterKey, cluster_id: str, node_id: str, plan: RenderedPlan, now: datetime
 ) -> int:
     """Keep the node's plan; the revision grows only when its content changed. Returns the revision."""
-    steps = json.dumps([step.model_dump(mode="json") for step in plan.steps], sort_keys=True)
-    profiles = {name: profile.model_dump(mode="json") for name, profile in sorted(plan.profiles.items())}
-    digest = hashlib.sha256((steps + json.dumps(profiles, sort_keys=True)).encode()).hexdigest()
     row = await session.get(PlanRow, node_id)
+    digest, profiles = plan.digest, plan.signed
     if row is not None and row.digest == digest:
         return row.revision
-    sealed = master.seal(steps.encode(), _place(node_id))
+    sealed = master.seal(plan.content.encode(), _place(node_id))
     titles = [{"name": step.name, "title": step.title} for step in plan.steps]
     if row is None:
         row = PlanRow(
@@ -155,16 +152,8 @@ def waiting_steps(row: PlanRow) -> list[StepReport]:
     return [step for step in reported_steps(row).values() if step.state is StepState.WAITING]
 
 
-async def reset_progress(session: AsyncSession, node_id: str) -> None:
-    """The node gets another server, on which nothing was applied yet."""
-    row = await session.get(PlanRow, node_id)
-    if row is not None:
-        row.applied_revision = row.report_revision = 0
-        row.report, row.reported_at, row.log_tail, row.waited_for_others = [], None, None, 0.0
-
-
 async def forget_plan(session: AsyncSession, node_id: str) -> None:
-    """The node is gone."""
+    """The node is gone, or it gets another server, on which nothing was applied yet."""
     await session.execute(delete(PlanRow).where(col(PlanRow.node_id) == node_id))
 
 

@@ -134,6 +134,8 @@ async def test_a_replaced_server_speaks_no_more_for_its_node(bench: Interfaces) 
     assert (progress.applied_revision, progress.claimed) == (0, False)
     new = Caller(bench, old.node_id, token)
     assert (await new.claim()).status == 200
+    assert (await new.ask("GET", "plan")).status == 204, "the old server's plan is not the new one's"
+    await bench.plan(Role.ETCD)
     assert (await new.ask("GET", "plan")).status == 200
 
 

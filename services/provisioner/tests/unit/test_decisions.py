@@ -21,9 +21,7 @@ from slipway_provisioner.domain.progress import (
 )
 from slipway_provisioner.domain.rows import accept
 from slipway_provisioner.domain.security_groups import RULES, rules_of
-from slipway_provisioner.planning import freeze_membership
-from slipway_provisioner.store import ClusterRecord, NodeRecord
-from slipway_provisioner.testing.builders import START, a_cluster, a_row
+from slipway_provisioner.testing.builders import START, a_row
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -126,32 +124,3 @@ def test_exactly_one_step_of_the_shared_parts_is_at_hand() -> None:
         states = [step.state for step in infrastructure_steps(names[:count], START, None)]
         expected = [StepState.DONE] * count + [StepState.RUNNING] + [StepState.PENDING] * len(names)
         assert states == expected[: len(names)]
-
-
-def etcd(number: int, *addresses: str) -> NodeRecord:
-    row = a_row(Role.ETCD, number)
-    return NodeRecord(
-        node_id=row.node_id,
-        cluster_id="cluster-1",
-        pool_id=row.pool_id,
-        project_id="project-1",
-        name=row.name,
-        role=Role.ETCD.value,
-        row=row.model_dump(mode="json"),
-        since=START,
-        created_at=START,
-        addresses=list(addresses),
-    )
-
-
-def test_the_etcd_membership_is_frozen_once_complete() -> None:
-    cluster = ClusterRecord(cluster_id="cluster-1", project_id="project-1", name="blue", since=START)
-    spec = a_cluster(etcd=2)
-    assert freeze_membership(cluster, spec, [etcd(1, "10.0.0.1")]) == ()
-    members = freeze_membership(cluster, spec, [etcd(1, "10.0.0.1"), etcd(2)])
-    assert [member.address for member in members] == ["10.0.0.1", None]
-    assert cluster.etcd_members is None
-    complete = [etcd(1, "10.0.0.1"), etcd(2, "10.0.0.2")]
-    frozen = freeze_membership(cluster, spec, complete)
-    assert cluster.etcd_members == ["node-etcd-1", "node-etcd-2"]
-    assert freeze_membership(cluster, spec, [*complete, etcd(3, "10.0.0.3")]) == frozen

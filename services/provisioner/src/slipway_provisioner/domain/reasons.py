@@ -95,6 +95,24 @@ def waiting_for_others() -> RetryLater:
     return RetryLater(WHILE, "WaitingForNodes", "Other nodes of the cluster go first", whose_move=Mover.NOBODY)
 
 
+def nobody_helps_etcd() -> RetryLater:
+    """A lost member's place can only be given away by a majority that works."""
+    return RetryLater(
+        timedelta(seconds=10),
+        "NoHealthyEtcdMember",
+        "No other member of etcd is well enough to make room for this one; where its majority is lost for good, "
+        "it has to be restored from a snapshot",
+        whose_move=Mover.OPERATOR,
+    )
+
+
+def waiting_for_controllers(other: str) -> RetryLater:
+    """A change of the control plane reaches one controller after the other."""
+    return RetryLater(
+        timedelta(seconds=5), "WaitingForControllers", f"{other} takes its new plan first; then this one does"
+    )
+
+
 def api_does_not_answer() -> RetryLater:
     """A cluster whose API was available."""
     return RetryLater(timedelta(seconds=5), "ApiDoesNotAnswer", "The cluster's Kubernetes API does not answer")

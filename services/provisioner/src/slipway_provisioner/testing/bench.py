@@ -19,7 +19,7 @@ from slipway_chassis.inline_sqlite import an_inline_database
 from slipway_chassis.outbox import Outgoing
 from slipway_chassis.regions import Region
 from slipway_chassis.service import Service
-from slipway_contracts.agent import PlanReport, StepReport
+from slipway_contracts.agent import PlanReport
 from slipway_contracts.envelope import Event, parse_event
 from slipway_contracts.healer import NodeRow
 from slipway_contracts.provisioner import ClusterInfrastructure, NodeState, ServerState, StepState
@@ -33,6 +33,7 @@ from slipway_provisioner.peers import PeerAuthorities, PeerIdentity, PeerKind
 from slipway_provisioner.settings import Settings
 from slipway_provisioner.testing.builders import START, a_region, pool_changed, some_releases, spec_changed
 from slipway_provisioner.testing.cloud import FakeCloud
+from slipway_provisioner.testing.etcd import FakeEtcd
 from slipway_provisioner.testing.kubernetes import FakeKubernetes
 from slipway_provisioner.testing.things import Thing
 
@@ -53,6 +54,8 @@ class FakeAgent:
     peer: PeerIdentity
     applied: int = 0
     asks_at: datetime = START
+    plan: dict[str, Any] = field(default_factory=dict)
+    """The one that it got last."""
 
 
 @dataclass
@@ -72,7 +75,10 @@ class Bench:
     """Servers whose claim was refused, and when they try again."""
     silent: set[str] = field(default_factory=set)
     """Names of nodes whose agents never come up."""
+    slow: set[str] = field(default_factory=set)
+    """Ids of nodes whose agents do not end what they begin."""
     published: list[Event[Any]] = field(default_factory=list)
+    etcd: FakeEtcd = field(default_factory=FakeEtcd)
     region: Region = field(default_factory=a_region)
     starts: int = 0
 
@@ -187,13 +193,18 @@ class Bench:
             return False
         revision = int(answer.body["revision"])
         now = self.clock.now()
-        steps = tuple(StepReport(name=step["name"], state=StepState.DONE, since=now) for step in answer.body["steps"])
-        report = PlanReport(node_id=agent.node_id, revision=revision, state=StepState.DONE, steps=steps)
+        agent.plan = answer.body
+        steps = tuple(self.etcd.report(agent.node_id, step, now) for step in answer.body["steps"])
+        if agent.node_id in self.slow:
+            steps = (*steps[:-1], steps[-1].model_copy(update={"state": StepState.RUNNING}))
+        state = next((step.state for step in steps if step.state is not StepState.DONE), StepState.DONE)
+        report = PlanReport(node_id=agent.node_id, revision=revision, state=state, steps=steps)
         answer = await self.agent_api.dispatch(
             "POST", "/v1/agent/report", {}, report.model_dump(mode="json"), agent.peer
         )
-        agent.applied = revision
-        await self._joins(server, order)
+        if state is StepState.DONE:
+            agent.applied = revision
+            await self._joins(server, order)
         return True
 
     async def _claim(self, server: Thing, order: ServerOrder) -> FakeAgent | None:
@@ -249,7 +260,7 @@ class Picture:
         file = folder / "bench.db"
         shutil.copyfile(self.file, file)
         memo = {id(self.bench.database): await an_inline_database(file)}
-        names = ("database", "cloud", "clock", "kubernetes", "settings", "agents", "refused", "published")
+        names = ("database", "cloud", "clock", "kubernetes", "settings", "agents", "refused", "published", "etcd")
         parts = copy.deepcopy({name: getattr(self.bench, name) for name in names}, memo)
         return Bench(
             **parts,

@@ -86,8 +86,10 @@ def _encryption_config(key: str) -> str:
 
 
 def _await_etcd(inputs: PlanInputs) -> PlanStep:
+    first, *others = (f"{url}/readyz" for url in inputs.etcd_urls())
     quorum = HttpProbe(
-        url=f"{inputs.etcd_urls()[0]}/readyz",
+        url=first,
+        alternatives=tuple(others),
         ca_path=_AUTHORITIES[AuthorityName.ETCD],
         cert_path=f"{PKI}/apiserver-etcd-client.crt",
         key_path=f"{PKI}/apiserver-etcd-client.key",

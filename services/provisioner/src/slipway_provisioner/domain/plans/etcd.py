@@ -1,10 +1,11 @@
 """The plan of an etcd member: the upstream binary as a systemd unit, a static initial cluster, TLS everywhere.
 
+A server that takes a lost one's place joins the etcd that is there, once another member's plan has made room for it.
 Flags: https://etcd.io/docs/v3.6/op-guide/configuration/. The metrics listener on loopback is without TLS, so that the
 agent can look at /livez and /readyz without a client certificate; it serves no data.
 """
 
-from slipway_contracts.agent import EtcdAccess, File, HttpProbe, PlanStep, Unit
+from slipway_contracts.agent import EtcdAccess, EtcdMember, File, HttpProbe, PlanStep, Unit
 from slipway_provisioner.domain.pki import AuthorityName
 from slipway_provisioner.domain.plans.model import (
     ETCD_CLIENT_PORT,
@@ -12,6 +13,7 @@ from slipway_provisioner.domain.plans.model import (
     ETCD_PEER_PORT,
     ETCD_PKI,
     WAIT_FOR_OTHERS,
+    MembershipChange,
     PlanInputs,
     certificate,
     host_port,
@@ -34,12 +36,26 @@ _ACCESS = {
     "key_path": f"{_BASES['etcd-client']}.key",
 }
 """How the agent speaks to this member."""
+START_STEP = "etcd"
+"""The step from which on etcd may have run on the node."""
+_ADD, _PROMOTE = "etcd-add-", "etcd-promote-"
 _LOCAL = f"http://127.0.0.1:{ETCD_METRICS_PORT}"
 
 
 def etcd_steps(inputs: PlanInputs, profiles: Profiles) -> tuple[PlanStep, ...]:
-    """Install, start, wait for the quorum."""
-    return _install(inputs), _certificates(inputs, profiles), _start(inputs), _quorum()
+    """Install, start, wait for the quorum; then what another member needs."""
+    own = (_install(inputs), _certificates(inputs, profiles), _start(inputs), _quorum())
+    return own if inputs.change is None else (*own, _help(inputs.change))
+
+
+def help_step(change: MembershipChange) -> str:
+    """The name of the step by which a node helps another one; each change has steps of its own."""
+    return f"{_ADD if change.member_id is None else _PROMOTE}{change.member}"
+
+
+def is_help(step: str) -> bool:
+    """Whether a step is not about the node itself: its failure is not the node's."""
+    return step.startswith((_ADD, _PROMOTE))
 
 
 def _install(inputs: PlanInputs) -> PlanStep:
@@ -62,7 +78,7 @@ def _start(inputs: PlanInputs) -> PlanStep:
         waiting_code="WaitingForEtcdStart",
         waiting="etcd was started and does not answer yet",
     )
-    return PlanStep(name="etcd", title="Start etcd", actions=(unit, alive))
+    return PlanStep(name=START_STEP, title="Start etcd", actions=(unit, alive))
 
 
 def _quorum() -> PlanStep:
@@ -76,18 +92,33 @@ def _quorum() -> PlanStep:
     return PlanStep(name="etcd-quorum", title="Wait for etcd's quorum", actions=(ready,), etcd=EtcdAccess(**_ACCESS))
 
 
+def _help(change: MembershipChange) -> PlanStep:
+    former = () if change.former_address is None else (_peer_url(change.former_address),)
+    action = EtcdMember(
+        **_ACCESS,
+        name=change.member,
+        peer_url=_peer_url(change.address),
+        former_peer_urls=former,
+        member_id=change.member_id,
+        waiting=f"the member of {change.node} does not vote yet",
+    )
+    title = f"Make room in etcd for {change.node}" if change.member_id is None else f"Let {change.node} vote in etcd"
+    return PlanStep(name=help_step(change), title=title, actions=(action,))
+
+
 def etcd_command(inputs: PlanInputs) -> tuple[str, ...]:
     """etcd's command line on this node."""
-    node, address = inputs.node.name, inputs.address
-    peers = sorted(inputs.etcd, key=lambda member: member.name)
+    seat, address = inputs.seat, inputs.address
+    assert seat is not None, "decide_wait lets no member without a place pass"
+    peers = sorted(seat.initial, key=lambda member: member.name)
     cluster = ",".join(f"{peer.name}={_peer_url(str(peer.address))}" for peer in peers)
     client_url = f"https://{host_port(address, ETCD_CLIENT_PORT)}"
     return (
         inputs.program_path("etcd"),
-        f"--name={node}",
+        f"--name={seat.name}",
         f"--data-dir={DATA}",
         f"--initial-cluster={cluster}",
-        "--initial-cluster-state=new",
+        f"--initial-cluster-state={'existing' if seat.existing else 'new'}",
         f"--initial-cluster-token={inputs.spec.cluster_id}",
         f"--initial-advertise-peer-urls={_peer_url(address)}",
         f"--listen-peer-urls={_peer_url(address)}",

@@ -2,8 +2,10 @@
 
 import hashlib
 import ipaddress
+import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from slipway_chassis.regions import Machine
 from slipway_chassis.releases import Release
@@ -74,6 +76,33 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Seat:
+    """How the node's own member of etcd is started. It never changes for a server, or etcd would restart."""
+
+    name: str
+    """By which etcd knows the member."""
+    initial: tuple[Member, ...]
+    """All members by their names in etcd, this one among them."""
+    existing: bool
+    """Whether it joins an etcd that is there."""
+
+
+@dataclass(frozen=True)
+class MembershipChange:
+    """What this node's agent does for another node's member of etcd (contracts' EtcdMember)."""
+
+    node: str
+    """The other node's name."""
+    member: str
+    """As the new member will publish itself."""
+    address: str
+    former_address: str | None = None
+    """The lost member's, where the port was lost with it."""
+    member_id: str | None = None
+    """The learner to be promoted; None: it is to be added."""
+
+
+@dataclass(frozen=True)
 class PlanInputs:
     """All that a plan depends on; the same inputs give the same plan."""
 
@@ -89,8 +118,12 @@ class PlanInputs:
     release: Release
     keys: PlanKeys
     etcd: tuple[Member, ...]
-    """The frozen membership."""
+    """The frozen membership, by the nodes' names."""
     endpoint: Endpoint | None
+    seat: Seat | None = None
+    """Of an etcd node; None while etcd has no place for its member."""
+    change: MembershipChange | None = None
+    """Of an etcd node that helps another one."""
 
     @property
     def address(self) -> str:
@@ -131,6 +164,21 @@ class RenderedPlan:
 
     steps: tuple[PlanStep, ...]
     profiles: dict[str, CertificateProfile]
+
+    @property
+    def content(self) -> str:
+        """The steps as they are kept and handed out, JSON."""
+        return json.dumps([step.model_dump(mode="json") for step in self.steps], sort_keys=True)
+
+    @property
+    def signed(self) -> dict[str, Any]:
+        """The profiles as they are kept, by name."""
+        return {name: profile.model_dump(mode="json") for name, profile in sorted(self.profiles.items())}
+
+    @property
+    def digest(self) -> str:
+        """Another one when the agent has something else to do, or gets something else signed."""
+        return hashlib.sha256((self.content + json.dumps(self.signed, sort_keys=True)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

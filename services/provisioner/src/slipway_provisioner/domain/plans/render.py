@@ -29,6 +29,10 @@ def decide_wait(inputs: PlanInputs) -> Reason | None:
         missing = sorted(member.name for member in inputs.etcd if member.address is None)
         if missing:
             return _waiting("WaitingForEtcdAddresses", f"these etcd nodes have no address yet: {', '.join(missing)}")
+    if role is Role.ETCD and inputs.seat is None:
+        return _waiting(
+            "WaitingForEtcdMembership", "another member has to make room for it in etcd first", Mover.NOBODY
+        )
     if role is not Role.ETCD and inputs.endpoint is None:
         return _waiting("WaitingForEndpoint", "the cluster's endpoint has no address yet")
     return None
@@ -40,5 +44,5 @@ def render_plan(inputs: PlanInputs) -> RenderedPlan:
     return RenderedPlan(_STEPS[inputs.node.role](inputs, profiles), profiles)
 
 
-def _waiting(code: str, message: str) -> Reason:
-    return Reason(code=code, message=message, whose_move=Mover.CLOUD)
+def _waiting(code: str, message: str, whose_move: Mover = Mover.CLOUD) -> Reason:
+    return Reason(code=code, message=message, whose_move=whose_move)

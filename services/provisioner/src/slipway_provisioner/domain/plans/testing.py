@@ -8,7 +8,7 @@ from slipway_chassis.releases import Release, completed
 from slipway_contracts.api import ClusterSpec, NodeSpec, PoolSpec
 from slipway_contracts.values import Role
 from slipway_provisioner.domain.cluster_keys import ClusterKeys, make_cluster_keys
-from slipway_provisioner.domain.plans.model import Endpoint, Member, PlanInputs, PlanNode
+from slipway_provisioner.domain.plans.model import Endpoint, Member, PlanInputs, PlanNode, Seat
 
 CLUSTER_ID = "01980000-0000-7000-8000-000000000001"
 STARTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -99,4 +99,5 @@ def plan_inputs(
         keys=(keys or sample_keys()).for_plan(controller=role is Role.CONTROLLER),
         etcd=members,
         endpoint=(endpoint or Endpoint(f"{subnet}.5", 6443)) if has_endpoint else None,
+        seat=Seat(members[number - 1].name, members, existing=False) if role is Role.ETCD else None,
     )
