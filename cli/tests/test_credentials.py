@@ -165,7 +165,7 @@ def test_who_asks_where_and_for_what_is_kept_apart(
     assert kept == len(calls) - 1, "another project has no such cluster"
     clouds = Path(environment["OS_CLIENT_CONFIG_FILE"])
     clouds.write_text(clouds.read_text().replace("username: rita", "username: rosa"))
-    assert slipway("cluster", "credential", cluster).exit_code == 0
+    assert slipway("cluster", "credential", "shop").exit_code == 0
     assert len(list(cache.iterdir())) == kept + 1, "clouds.yaml may name another person now"
 
 
