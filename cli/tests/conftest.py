@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from slipway_api.testing_server import PASSWORD, Served, serving_in_thread
+from slipway_api.testing_story import Story, announced_spec
 from slipway_cli.main import app
 
 _projects = count(1)
@@ -36,7 +38,7 @@ def served(running: Served) -> Served:
 @pytest.fixture
 def environment(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The variables that the command sees; a test may change them."""
-    for name in ("OS_CLOUD", "OS_AUTH_URL", "SLIPWAY_ENDPOINT", "KUBECONFIG"):
+    for name in ("OS_CLOUD", "OS_AUTH_URL", "SLIPWAY_ENDPOINT", "KUBECONFIG", "XDG_CACHE_HOME", "KUBERNETES_EXEC_INFO"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     clouds = tmp_path / "clouds.yaml"
@@ -60,6 +62,21 @@ def slipway(environment: dict[str, str]) -> Callable[..., Result]:
         return CliRunner(env=environment).invoke(app, list(arguments), input=typed)
 
     return call
+
+
+@pytest.fixture
+def cluster(served: Served, slipway: Callable[..., Result]) -> Iterator[str]:
+    """The id of a ready cluster `shop`. What is signed for it ends in an hour, if the test does not say otherwise."""
+    small = ("--etcd", "1", "--controllers", "1", "--workers", "1")
+    assert slipway("cluster", "create", "shop", *small, "--no-wait").exit_code == 0
+    spec = served.do(announced_spec(served.platform))
+    served.do(Story(served.platform, spec).becomes_ready())
+    signer = served.platform.signer
+    before = signer.expires_at
+    signer.expires_at = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)  # as certificates have it
+    signer.signed.clear()
+    yield spec.cluster_id
+    signer.expires_at, signer.away = before, False
 
 
 def _cloud(served: Served, who: str, project: str) -> dict[str, Any]:

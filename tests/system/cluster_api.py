@@ -12,8 +12,11 @@ import yaml
 
 
 @contextmanager
-def opened(kubeconfig: Path) -> Iterator[httpx.Client]:
-    """The API that a kubeconfig leads to; its parts are put beside it."""
+def opened(kubeconfig: Path, newest_tls: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED) -> Iterator[httpx.Client]:
+    """The API that a kubeconfig leads to; its parts are put beside it.
+
+    With TLS 1.2 the refusal of a certificate ends the handshake; later ones tell it when the request is under way.
+    """
     document = yaml.safe_load(kubeconfig.read_text())
     server, person = document["clusters"][0]["cluster"], document["users"][0]["user"]
     files: list[Path] = []
@@ -21,7 +24,9 @@ def opened(kubeconfig: Path) -> Iterator[httpx.Client]:
                        ("key", person["client-key-data"])):  # fmt: skip
         files.append(kubeconfig.with_name(f"{kubeconfig.name}.{name}"))
         files[-1].write_bytes(decoded(text))
-    with httpx.Client(base_url=server["server"], verify=mutual_tls(*files), timeout=20) as client:
+    context = mutual_tls(*files)
+    context.maximum_version = newest_tls
+    with httpx.Client(base_url=server["server"], verify=context, timeout=20) as client:
         yield client
 
 

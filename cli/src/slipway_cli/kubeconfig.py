@@ -3,6 +3,7 @@
 import base64
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from slipway_cli.credentials import API_VERSION
 from slipway_cli.errors import CommandFailed, Exit
+
+INSTALL_HINT = (
+    "The command slipway gives the credentials to this cluster, and is not on the PATH. Install the Python package "
+    "slipway-cli, or write a kubeconfig with a key instead: slipway cluster kubeconfig NAME."
+)
+"""What kubectl says where the command is not installed."""
 
 
 def make_key() -> tuple[str, str]:
@@ -31,6 +39,20 @@ def complete(template: dict[str, Any], key_pem: str) -> dict[str, Any]:
         for user in template["users"]
     ]
     return {**template, "users": users}
+
+
+def with_plugin(template: dict[str, Any], arguments: list[str], variables: Mapping[str, str]) -> dict[str, Any]:
+    """The API's kubeconfig whose user is this command, with these arguments and variables: no key, no certificate."""
+    plugin = {
+        "apiVersion": API_VERSION,
+        "command": "slipway",
+        "args": arguments,
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "installHint": INSTALL_HINT,
+        "interactiveMode": "Never",
+        "provideClusterInfo": True,
+    }
+    return {**template, "users": [{"name": user["name"], "user": {"exec": plugin}} for user in template["users"]]}
 
 
 def merge(existing: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:

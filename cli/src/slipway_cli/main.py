@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from slipway_cli.commands import cluster, event, node, operation, pool, region
+from slipway_cli.commands import access, cluster, event, node, operation, pool, region
 from slipway_cli.context import Desk
 from slipway_cli.errors import CommandFailed, Exit
 from slipway_cli.session import Options
@@ -65,6 +65,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+cluster.app.add_typer(access.app)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(pool.app, name="pool")
 app.add_typer(node.app, name="node")

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from slipway_cli import kubeconfig as files
 from slipway_cli.context import Columns, Desk, Form, Wait, desk_of, show_list, show_object
 from slipway_cli.errors import CommandFailed, Exit
 from slipway_cli.output import Format
@@ -150,34 +149,3 @@ def delete(
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Delete the cluster {name} with all its nodes?", abort=True, err=True)
     desk.follow(desk.client.delete(f"/v1/clusters/{name}"), wait=wait)
-
-
-@app.command("kubeconfig")
-def kubeconfig(
-    context: typer.Context,
-    name: Name,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The file; - for standard output. By default NAME.kubeconfig.")
-    ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Add it to KUBECONFIG or ~/.kube/config instead.")] = False,
-    hours: Annotated[float, typer.Option(min=0.1, max=12, help="How long it is valid.")] = 12,
-    wait: Wait = True,
-) -> None:
-    """Write a kubeconfig. The private key is made here and never leaves this machine."""
-    desk = desk_of(context)
-    key_pem, csr_pem = files.make_key()
-    answer = desk.client.post(f"/v1/clusters/{name}/kubeconfig", {"csr_pem": csr_pem, "lifetime": hours * 3600})
-    if answer["operation_id"] is not None:
-        typer.echo("You had no access to this cluster yet; it is being given.", err=True)
-        desk.follow({"operation": {"id": answer["operation_id"]}}, wait=wait)
-    document = files.complete(answer["kubeconfig"], key_pem)
-    if merge:
-        path = output or files.default_path()
-        document = files.merge(files.read(path), document)
-    else:
-        path = output or Path(f"{name}.kubeconfig")
-    if str(path) == "-":
-        sys.stdout.write(files.to_yaml(document))
-        return
-    files.write(path, document)
-    typer.echo(f"Written to {path}, valid until {answer['expires_at']}. Try: kubectl --kubeconfig {path} get nodes")

@@ -38,7 +38,8 @@ class Credentials:
     ) -> KubeconfigView:
         """A kubeconfig for the caller, complete but for her key.
 
-        Problem not_available_yet: the cluster's endpoint or keys do not exist yet.
+        Problem not_available_yet: the cluster's endpoint or keys do not exist yet. not_let_in: the cluster's users do
+        not name her, and the request does not ask to change that.
         """
         if request.csr_pem is not None:
             _require_csr(request.csr_pem)
@@ -52,7 +53,11 @@ class Credentials:
                 f"The endpoint of {row.name} does not exist yet; try again when the cluster is ready.",
                 headers={"Retry-After": "15"},
             )
-        operation_id = await self._let_in(caller, context, row)
+        operation_id = None
+        if request.grant:
+            operation_id = await self._let_in(caller, context, row)
+        else:
+            _require_let_in(caller, row)
         signed = await self._sign(caller, row, request)
         view = _view(row, caller, infrastructure.endpoint, infrastructure.ca_pem, signed, operation_id)
         await self._changes.audit(caller, context, 200, None, row.cluster_id)
@@ -77,6 +82,18 @@ class Credentials:
             lifetime=request.lifetime,
         )
         return await self._signer.sign(self._regions.named(row.region), row.cluster_id, wanted)
+
+
+def _require_let_in(caller: Caller, row: ClusterRow) -> None:
+    """What renews by itself must not undo that somebody was removed, nor keep rights above a role that became less."""
+    user = caller.cluster_user
+    if any(each.name == user.name and caller.may(each.persona) for each in spec_of(row).users):
+        return
+    raise Problem(
+        "not_let_in",
+        f"The users of {row.name} do not name {user.name}, or with more rights than the role {user.persona.value} "
+        "gives; ask for access with 'slipway cluster kubeconfig'.",
+    )
 
 
 def _require_csr(csr_pem: str) -> None:

@@ -174,6 +174,8 @@ class FakeSigner:
         self.clusters: set[str] = set()
         self.away = False
         self.signed: list[SigningRequest] = []
+        self.expires_at = datetime(2030, 1, 1, tzinfo=UTC)
+        """When what it signs from now on ends."""
         self.ca_pem = _certificate("kubernetes", self._key.public_key(), self._key)
 
     async def sign(self, region: Region, cluster_id: str, request: SigningRequest) -> SignedCredential:
@@ -186,14 +188,19 @@ class FakeSigner:
         public = x509.load_pem_x509_csr(request.csr_pem.encode()).public_key()
         assert isinstance(public, ec.EllipticCurvePublicKey), "tests use elliptic curves"
         return SignedCredential(
-            certificate_pem=_certificate(request.user_name or "", public, self._key),
+            certificate_pem=_certificate(request.user_name or "", public, self._key, self.expires_at),
             ca_pem=self.ca_pem,
             endpoint="https://10.1.0.4:6443",
-            expires_at=datetime(2030, 1, 1, tzinfo=UTC),
+            expires_at=self.expires_at,
         )
 
 
-def _certificate(name: str, public: ec.EllipticCurvePublicKey, key: ec.EllipticCurvePrivateKey) -> str:
+def _certificate(
+    name: str,
+    public: ec.EllipticCurvePublicKey,
+    key: ec.EllipticCurvePrivateKey,
+    expires_at: datetime = datetime(2030, 1, 1, tzinfo=UTC),
+) -> str:
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
@@ -201,7 +208,7 @@ def _certificate(name: str, public: ec.EllipticCurvePublicKey, key: ec.EllipticC
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2030, 1, 1, tzinfo=UTC))
+        .not_valid_after(expires_at)
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM).decode()

@@ -66,6 +66,33 @@ async def test_who_was_not_let_in_before_is_let_in_with_her_own_persona(
     assert again["operation_id"] is None
 
 
+async def test_what_renews_by_itself_lets_nobody_in(
+    platform: Platform, alice: httpx.AsyncClient, rita: httpx.AsyncClient, story: Story
+) -> None:
+    body = {"csr_pem": a_csr(), "grant": False}
+    assert (await alice.post(PATH, json=body)).status_code == 200
+    refused = await rita.post(PATH, json=body)
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_let_in")
+    removed = await alice.patch("/v1/clusters/shop", json={"users": []})
+    assert removed.status_code == 202, removed.text
+    refused = await alice.post(PATH, json=body)
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_let_in")
+    assert len(platform.signer.signed) == 1
+    assert (await announced_spec(platform)).users == ()
+
+
+@pytest.mark.parametrize(
+    ("persona", "status"),
+    [pytest.param("reader", 200, id="her own role"), pytest.param("member", 403, id="a role above hers")],
+)
+async def test_rights_above_the_role_are_not_renewed(
+    persona: str, status: int, alice: httpx.AsyncClient, rita: httpx.AsyncClient, story: Story
+) -> None:
+    users = [{"name": "rita@id-of-rita", "persona": persona}]
+    assert (await alice.patch("/v1/clusters/shop", json={"users": users})).status_code == 202
+    assert (await rita.post(PATH, json={"csr_pem": a_csr(), "grant": False})).status_code == status
+
+
 async def test_without_a_key_the_endpoint_and_its_ca_are_told(alice: httpx.AsyncClient, story: Story) -> None:
     given = (await alice.post(PATH, json={})).json()
     assert (given["endpoint"], given["certificate_pem"]) == ("https://10.1.0.4:6443", None)

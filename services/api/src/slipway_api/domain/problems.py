@@ -23,6 +23,7 @@ CATALOGUE: Mapping[str, tuple[int, str]] = {
     "token_expired": (401, "The token has expired"),
     "project_scope_missing": (403, "The token has no project"),
     "persona_insufficient": (403, "The role does not allow this"),
+    "not_let_in": (403, "The cluster does not let you in"),
     # what is wanted
     "invalid_name": (422, "The name is no DNS label"),
     "name_too_long": (422, "The names are too long together"),

@@ -161,6 +161,9 @@ class KubeconfigRequest(Body):
 
     csr_pem: str | None = Field(default=None, max_length=8192, description="PKCS#10; the subject is ignored")
     lifetime: float = Field(default=12 * 3600, gt=0, le=12 * 3600, description="seconds")
+    grant: bool = Field(
+        default=True, description="whether who may not enter yet is let in; a program that renews says false"
+    )
 
 
 IMMUTABLE_CLUSTER_FIELDS = frozenset(ClusterRequest.model_fields) - frozenset(ClusterChange.model_fields)

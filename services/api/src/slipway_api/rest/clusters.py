@@ -71,7 +71,10 @@ async def delete_cluster(caller: TheChanger, gateway: TheGateway, context: TheCo
 
 
 @router.post(
-    "/{cluster}/kubeconfig", tags=["access"], status_code=200, responses=problems(400, 401, 404, 409, 412, 422, 503)
+    "/{cluster}/kubeconfig",
+    tags=["access"],
+    status_code=200,
+    responses=problems(400, 401, 403, 404, 409, 412, 422, 503),
 )
 async def create_kubeconfig(
     caller: TheCaller, gateway: TheGateway, context: TheContext, cluster: str, request: KubeconfigRequest
