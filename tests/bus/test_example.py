@@ -72,28 +72,34 @@ def the_example(secured: Secured, webhook: Webhook) -> Iterator[subprocess.Popen
         process.wait()
 
 
+async def is_consumed(connection: aio_pika.abc.AbstractConnection, queue: str) -> bool:
+    """Whether somebody listens to the queue; the example binds it before it does."""
+    channel = await connection.channel()
+    try:
+        return (await channel.get_queue(queue)).declaration_result.consumer_count == 1
+    except aio_pika.exceptions.ChannelNotFoundEntity:
+        return False
+    finally:
+        await channel.close()
+
+
 async def test_a_sick_node_is_posted_to_the_webhook_once_it_takes_it(secured: Secured) -> None:
-    said = {"type": "slipway.node.unhealthy.v1", "subject": "clusters/c1/nodes/n1"}
+    queue = f"{secured.reader}.unhealthy"
+    well = {"type": "slipway.node.ready.v1", "subject": "clusters/c1/nodes/n2"}
+    sick = {"type": "slipway.node.unhealthy.v1", "subject": "clusters/c1/nodes/n1"}
     connection = await aio_pika.connect(secured.admin_url)
     async with connection:
-        channel = await connection.channel(on_return_raises=True)
+        channel = await connection.channel()
         exchange = await channel.get_exchange(secured.names.events)
-
-        async def heard(key: str) -> bool:
-            try:
-                await exchange.publish(aio_pika.Message(json.dumps(said).encode()), key)
-            except aio_pika.exceptions.DeliveryError:
-                return False
-            return True
-
         with a_webhook(refusals=1) as webhook:
             with the_example(secured, webhook) as process:
-                await eventually(lambda: heard("node.unhealthy.v1.tokyo"), "its queue is bound")
-                assert not await heard("node.ready.v1.tokyo")
+                await eventually(lambda: is_consumed(connection, queue), "the example listens")
+                for key, said in (("node.ready.v1.tokyo", well), ("node.unhealthy.v1.tokyo", sick)):
+                    await exchange.publish(aio_pika.Message(json.dumps(said).encode()), key)
                 assert await asyncio.to_thread(process.wait, 10) != 0
             with the_example(secured, webhook):
-                await eventually(lambda: webhook.taken == [said], "started again, it posts what was refused")
-        await channel.queue_delete(f"{secured.reader}.unhealthy")
+                await eventually(lambda: webhook.taken == [sick], "started again, it posts what was refused")
+        await channel.queue_delete(queue)
 
 
 def test_the_example_is_short() -> None:
