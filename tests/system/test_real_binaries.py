@@ -15,12 +15,13 @@ from slipway_platform.platform import Platform, running
 from slipway_platform.testing import User, until
 from slipway_sandbox.machines.binaries import PROGRAMS
 from tests.system import cluster_api
+from tests.writer import writing
 
 ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS", "/nowhere"))
 HOW = f"no real programs: set KUBEBUILDER_ASSETS to a folder with {', '.join(PROGRAMS)}"
 pytestmark = [
     pytest.mark.skipif(not all((ASSETS / program).exists() for program in PROGRAMS), reason=HOW),
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(500),
 ]
 CLUSTER = "real"
 APPS, PODS = "/apis/apps/v1/namespaces/default/deployments", "/api/v1/namespaces/default/pods"
@@ -166,6 +167,33 @@ def test_a_workers_lost_server_is_replaced(owner: User, api: httpx.Client, deplo
         "the Deployment is available again",
         60,
     )
+
+
+def test_two_of_five_members_lost_at_once_are_replaced_under_a_writer(owner: User, kubeconfig: Path) -> None:
+    before = servers(owner, "etcd")
+    lost = sorted(before)[:2]
+    kept = sorted(set(before) - set(lost))
+
+    def replaced() -> bool:
+        now = {each["name"]: each["state"] for each in owner.nodes(CLUSTER) if each["role"] == "etcd"}
+        there = servers(owner, "etcd")
+        return now == dict.fromkeys(before, "ready") and all(
+            there.get(name) not in (None, before[name]) for name in lost
+        )
+
+    with writing(kubeconfig) as writer:
+        until(lambda: len(writer.acknowledged) >= 10, "somebody writes", 30)
+        for name in lost:
+            owner.cloud.compute.delete_server(before[name])
+        until(replaced, "both have new servers, which are ready", 300)
+        enough = len(writer.acknowledged) + 10
+        until(lambda: len(writer.acknowledged) >= enough, "and goes on to write", 30)
+    print(f"two of five members lost and replaced: {writer}")
+    assert writer.lost() == set()
+    members = asked_of_etcd(owner.platform, owner, kept[0], "cluster/member/list", {})["members"]
+    assert not [member for member in members if member.get("isLearner")]
+    assert sorted(member["name"] for member in members) == sorted([*kept, *(f"{name}-2" for name in lost)])
+    writer.close()
 
 
 def test_a_deleted_cluster_leaves_no_process_and_no_file(real_platform: Platform, owner: User) -> None:
