@@ -7,11 +7,16 @@ import structlog
 
 
 def configure_logging(service: str, region: str, *, log_format: str, level: str) -> None:
-    """Send everything, libraries included, through structlog to standard error."""
+    """Send everything, libraries included, through structlog to standard error.
+
+    A traceback shows no local variables, in neither format: they may hold keys, tokens and passwords.
+    """
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
