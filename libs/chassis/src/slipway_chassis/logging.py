@@ -5,6 +5,13 @@ import sys
 
 import structlog
 
+_WARNINGS_ONLY = (
+    "aio_pika", "aiormq", "aiosqlite", "httpcore", "httpx", "keystoneauth", "kubernetes_asyncio", "stevedore",
+    "urllib3",
+)  # fmt: skip
+"""Libraries whose debugging is noise, or worse: httpcore shows the headers of answers, and Keystone's hold tokens;
+kubernetes_asyncio shows whole bodies."""
+
 
 def configure_logging(service: str, region: str, *, log_format: str, level: str) -> None:
     """Send everything, libraries included, through structlog to standard error.
@@ -42,6 +49,6 @@ def configure_logging(service: str, region: str, *, log_format: str, level: str)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiormq", "aio_pika", "keystoneauth", "urllib3", "httpx", "aiosqlite"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for each in _WARNINGS_ONLY:
+        logging.getLogger(each).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service, region=region)
