@@ -6,22 +6,22 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
-from slipway_chassis.regions import Region, Regions
+from slipway_chassis.regions import Endpoint, Reach, Region, Regions
 from slipway_contracts.values import Role
-from slipway_provisioner.domain.security_groups import RULES, rules_of
+from slipway_provisioner.domain.security_groups import rules_of
+from slipway_provisioner.ports_table import NEUTRONS_OWN_RULES
 from tests.lab import ROLES
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "openstack.md").read_text()
-
-NEUTRONS_OWN_RULES = 2
-"""In each new group: the way out, for IPv4 and IPv6."""
 
 Rows = list[tuple[str, ...]]
 
 
 def test_the_example_of_a_region_is_valid() -> None:
-    (example,) = [block for block in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL) if "\n  - name:" in block]
-    (region,) = Regions.model_validate(yaml.safe_load(example)).regions
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
+    (example,) = [block for block in blocks if "\n  - name:" in block]
+    (machines,) = [block for block in blocks if block.startswith("    node_specs:")]
+    (region,) = Regions.model_validate(yaml.safe_load(example + machines)).regions
     assert region.model_fields_set == set(Region.model_fields) - {"auth_url"}
 
 
@@ -37,11 +37,9 @@ def test_defaults_are_told_as_they_are() -> None:
             assert told[name] == f"`{str(default).lower().removesuffix('.0')}`", name
 
 
-def test_the_table_of_ports_is_that_of_the_security_groups() -> None:
-    assert table("| to | protocol | ports | from | for |") == [
-        (rule.to.value, rule.protocol, _ports(rule.first_port, rule.last_port), _sources(rule.sources), rule.purpose)
-        for rule in RULES
-    ]
+def test_an_endpoint_behind_floating_ips_is_valid() -> None:
+    (line,) = re.findall(r"^    endpoint: (.*floating_network.*)$", DOCUMENT, re.MULTILINE)
+    assert Endpoint.model_validate(yaml.safe_load(line)).reach is Reach.FLOATING_IP
 
 
 def test_the_number_of_rules_is_right() -> None:
@@ -72,13 +70,3 @@ def fields(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
         else:
             found[prefix + name] = field.default
     return found
-
-
-def _ports(first: int | None, last: int | None) -> str:
-    if first is None:
-        return "any"
-    return str(first) if first == last else f"{first}-{last}"
-
-
-def _sources(roles: tuple[Role, ...]) -> str:
-    return ", ".join(role.value for role in roles) or "anywhere"

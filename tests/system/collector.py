@@ -28,14 +28,17 @@ class Collector:
 
     def __init__(self) -> None:
         self._spans: list[Span] = []
-        spans = self._spans
+        self.received: list[bytes] = []
+        """All that came, as it came."""
+        spans, received = self._spans, self.received
 
         class Receiver(BaseHTTPRequestHandler):
             """POST /v1/traces."""
 
             def do_POST(self) -> None:
                 request = ExportTraceServiceRequest()
-                request.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
+                received.append(self.rfile.read(int(self.headers["Content-Length"])))
+                request.ParseFromString(received[-1])
                 spans.extend(_spans_of(request))
                 self.send_response(200)
                 self.send_header("Content-Length", "0")

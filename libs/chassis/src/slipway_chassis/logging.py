@@ -5,13 +5,25 @@ import sys
 
 import structlog
 
+_WARNINGS_ONLY = (
+    "aio_pika", "aiormq", "aiosqlite", "httpcore", "httpx", "keystoneauth", "kubernetes_asyncio", "stevedore",
+    "urllib3",
+)  # fmt: skip
+"""Libraries whose debugging is noise, or worse: httpcore shows the headers of answers, and Keystone's hold tokens;
+kubernetes_asyncio shows whole bodies."""
+
 
 def configure_logging(service: str, region: str, *, log_format: str, level: str) -> None:
-    """Send everything, libraries included, through structlog to standard error."""
+    """Send everything, libraries included, through structlog to standard error.
+
+    A traceback shows no local variables, in neither format: they may hold keys, tokens and passwords.
+    """
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -37,6 +49,6 @@ def configure_logging(service: str, region: str, *, log_format: str, level: str)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiormq", "aio_pika", "keystoneauth", "urllib3", "httpx", "aiosqlite"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for each in _WARNINGS_ONLY:
+        logging.getLogger(each).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service, region=region)

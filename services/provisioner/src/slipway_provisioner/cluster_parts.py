@@ -27,6 +27,7 @@ from slipway_provisioner.domain.model import (
     SecurityGroupOrder,
     ServerGroupOrder,
 )
+from slipway_provisioner.domain.plans.model import API_SERVER_PORT
 from slipway_provisioner.domain.security_groups import rules_of
 from slipway_provisioner.ports import Endpoint
 from slipway_provisioner.store import ClusterRecord, nodes_of
@@ -180,7 +181,7 @@ class ClusterParts:
         async with self._context.database.reading() as session:
             nodes = await nodes_of(session, cluster.cluster_id)
         rules = Rules(
-            port=self._context.region.endpoint.port,
+            port=API_SERVER_PORT,
             established=cluster.phase == InfrastructurePhase.AVAILABLE.value,
             drain_limit=self._context.settings.endpoint_drain_limit,
         )

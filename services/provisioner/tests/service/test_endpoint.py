@@ -13,6 +13,7 @@ from slipway_contracts.provisioner import InfrastructurePhase, NodePhase
 from slipway_contracts.values import Mover, Role
 from slipway_provisioner.app import build_endpoint
 from slipway_provisioner.domain.model import FloatingIpOrder, Kind, ListenerOrder, PortOrder
+from slipway_provisioner.domain.security_groups import RULES
 from slipway_provisioner.store import metadata
 from slipway_provisioner.testing.bench import Bench, a_bench
 from slipway_provisioner.testing.builders import a_cluster, a_region, a_row, rows_of
@@ -49,6 +50,17 @@ async def outside(tmp_path: Path) -> AsyncIterator[Bench]:
     """A bench in a region whose services reach endpoints by floating IPs."""
     database = await an_inline_database(tmp_path / "bench.db", metadata)
     yield a_bench(database, region=a_region(endpoint=OUTSIDE))
+    await database.close()
+
+
+async def test_controllers_are_reached_on_their_own_port_whatever_the_endpoints_is(tmp_path: Path) -> None:
+    database = await an_inline_database(tmp_path / "bench.db", metadata)
+    bench = a_bench(database, region=a_region(endpoint=Endpoint(port=443)))
+    await up(bench, controllers=1, workers=1, etcd=1)
+    assert str(bench.infrastructure().endpoint).endswith(":443")
+    (pool,) = bench.cloud.of_kind(Kind.POOL)
+    (opened,) = {rule.first_port for rule in RULES if rule.to is Role.CONTROLLER and not rule.sources}
+    assert [member.port for member in pool.members] == [opened]
     await database.close()
 
 

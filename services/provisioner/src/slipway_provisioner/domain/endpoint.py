@@ -32,6 +32,7 @@ class Rules:
     """What else decides who is behind an endpoint."""
 
     port: int
+    """Of the API servers; the endpoint's own may be another one."""
     established: bool
     """The cluster's API was available once."""
     drain_limit: timedelta
