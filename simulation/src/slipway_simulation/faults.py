@@ -37,7 +37,7 @@ class Trouble:
     def begin(self, ingredients: Iterable[str]) -> None:
         """All of these at once."""
         for name in ingredients:
-            INGREDIENTS[name](self.world, self)
+            (INGREDIENTS | OF_SEVERAL_MEMBERS)[name](self.world, self)
 
     def later(self, after: float, what: Callable[[], Any]) -> None:
         """Do something in so many seconds, unless the faults have stopped by then."""
@@ -139,6 +139,10 @@ def _dead_worker(world: World, trouble: Trouble) -> None:
     _strike(world, trouble, Role.WORKER, ("vanish", "vanish", "shutoff", "error"))
 
 
+def _dead_etcd_member(world: World, trouble: Trouble) -> None:
+    _strike(world, trouble, Role.ETCD, ("vanish",))
+
+
 def _dead_controller(world: World, trouble: Trouble) -> None:
     # the only controller in ERROR is left alone: Kubernetes cannot be asked, and a server in ERROR may be running
     _strike(world, trouble, Role.CONTROLLER, ("vanish", "shutoff"))
@@ -195,3 +199,6 @@ INGREDIENTS: dict[str, Callable[[World, Trouble], None]] = {
     "a slow cloud": _slow_cloud,
     "no quota": _no_quota,
 }
+
+OF_SEVERAL_MEMBERS = {"a dead member of etcd": _dead_etcd_member}
+"""What only a cluster survives whose etcd has more than one member."""

@@ -5,6 +5,7 @@ I1  Never two servers for one node. Counted are servers that carry the node's ma
 I2  Everything in the cloud that carries our mark is in the ledger under the id it carries, in a state that is not
     "gone"; and at the end nothing is left. What the ledger has as created is in the cloud, unless the story took it.
 I3  What is not ours is never touched: its servers, ports and groups stay as they were.
+I4  etcd keeps its majority, and its membership changes one member at a time.
 I9  A fact that is not newer than what a service knows changes no row of its database (checked by the bus).
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from slipway_sandbox.cloud.model import Server
 from slipway_sandbox.cloud.testing import Tenant
+from slipway_sandbox.machines.etcd_cluster import EtcdClusters
 from slipway_simulation.cloud_side import WatchedCloud
 from slipway_simulation.journal import Journal
 from slipway_simulation.storage import Store
@@ -39,6 +41,8 @@ class Invariants:
     ledger: Store
     journal: Journal
     checks: int = 0
+    etcd: EtcdClusters | None = None
+    """Those of the story's cluster, until its deletion is asked for."""
     taken: set[str] = field(default_factory=set)
     """Cloud ids of what the story took away behind the provisioner's back."""
     _foreign: dict[str, Any] = field(default_factory=dict)
@@ -67,6 +71,7 @@ class Invariants:
         """What must hold at every moment."""
         self.check_servers()
         self.check_ledger()
+        self.check_etcd()
 
     # -- I1
 
@@ -81,6 +86,18 @@ class Invariants:
         for node_id, count in owners.items():
             if count > 1:
                 self.journal.violated(f"I1: {count} servers for the node {node_id}")
+
+    # -- I4
+
+    def check_etcd(self) -> None:
+        """I4: stories take no more than one member at once, so a majority is lost by our own doing."""
+        for cluster in self.etcd.all() if self.etcd is not None else ():
+            has_formed = any(member.client_urls for member in cluster.members.values())
+            several = len(cluster.voters) > 1
+            if has_formed and several and not cluster.has_quorum:
+                self.journal.violated(f"I4: {cluster.live_voters} of {len(cluster.voters)} voters of etcd are left")
+            if len(cluster.members) - len(cluster.voters) > 1:
+                self.journal.violated("I4: two members are on their way into etcd")
 
     # -- I2
 

@@ -76,6 +76,14 @@ def a_quiet_plot() -> Plot:
     return Plot({Role.ETCD: 1, Role.CONTROLLER: 1, Role.WORKER: 1}, (), 0.0)
 
 
+def a_plot_of_lost_members(seed: int) -> Plot:
+    """A member of etcd dies in a cluster of 3+1+1, among other faults."""
+    random = Random(f"{seed}/members")
+    others = random.sample(sorted(set(INGREDIENTS) - STRIKES), random.choice((0, 1, 2)))
+    counts = {Role.ETCD: 3, Role.CONTROLLER: 1, Role.WORKER: 1}
+    return Plot(counts, ("a dead member of etcd", *others), 120.0, random=random)
+
+
 async def live(world: World, plot: Plot) -> None:
     """The whole story. Raises Violated."""
     world.journal.say("Once upon a time", plot=plot.describe())
@@ -121,6 +129,7 @@ async def _be_disturbed(world: World, plot: Plot, trouble: Trouble) -> None:
 
 async def _be_deleted(world: World, plot: Plot, trouble: Trouble) -> None:
     trouble.begin(plot.ingredients)
+    world.invariants.etcd = None
     await insist(world, world.user.delete)
     await world.pass_time(plot.random.uniform(0.0, 30.0))
     trouble.end()

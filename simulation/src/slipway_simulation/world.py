@@ -90,8 +90,9 @@ class World:
         """Machines, a user, somebody else's things, and the eyes on all of it."""
         cloud, provisioner, monitor = self.cloud.cloud, self.processes["provisioner"], self.processes["monitor"]
         self.network = AgentNetwork(provisioner, monitor, self.around.authorities, self.ground)
-        self.room = MachineRoom(cloud, Neighbourhood(self.network, self.apis, self.ground))
-        self.invariants = Invariants(cloud, provisioner.store, self.journal)
+        neighbourhood = Neighbourhood(self.network, self.apis, self.ground)
+        self.room = MachineRoom(cloud, neighbourhood)
+        self.invariants = Invariants(cloud, provisioner.store, self.journal, etcd=neighbourhood.etcd)
         tenant = Tenant(cloud)
         self.invariants.furnish_foreign(tenant)
         self.user = User(self.processes["api"], tenant, self.journal)
