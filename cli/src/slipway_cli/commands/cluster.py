@@ -30,7 +30,7 @@ def create(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="A DNS label, unique in the project.", show_default=False)] = None,
     etcd: Annotated[int | None, typer.Option(help="etcd nodes: 1, 3, 5 or 7; 5 by default.")] = None,
-    controllers: Annotated[int | None, typer.Option(help="Controllers: 1, 3 or 5; 3 by default.")] = None,
+    controllers: Annotated[int | None, typer.Option(help="Controllers: 1 to 5; 3 by default.")] = None,
     workers: Annotated[int | None, typer.Option(help="Workers; 3 by default.")] = None,
     release: Annotated[str | None, typer.Option(help="Kubernetes release, as v1.36.3.")] = None,
     network: Annotated[str | None, typer.Option(help="Name or id of the nodes' network.")] = None,

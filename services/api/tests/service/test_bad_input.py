@@ -37,7 +37,7 @@ CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "no controller": (a_request(pools=pools(controller=0)), 422, "invalid_count", "pools[0].count"),
     "a negative number of workers": (a_request(pools=pools(worker=-1)), 422, "invalid_count", "pools[0].count"),
     "an even number of etcd nodes": (a_request(pools=pools(etcd=4)), 422, "even_etcd_count", "pools[0].count"),
-    "an even number of controllers": (a_request(pools=pools(controller=2)), 422, "invalid_count", "pools[0].count"),
+    "too many controllers": (a_request(pools=pools(controller=6)), 422, "invalid_count", "pools[0].count"),
     "a number in quotes": (
         a_request(pools=[{"name": "worker", "count": "3"}]), 422, "invalid_field", "pools[0].count",
     ),

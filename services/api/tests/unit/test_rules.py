@@ -26,8 +26,8 @@ def test_everything_else_is_no_name(name: str) -> None:
 COUNTS = {
     Role.ETCD: {-1: "invalid_count", 0: "invalid_count", 1: None, 2: "even_etcd_count", 3: None, 4: "even_etcd_count",
                 5: None, 6: "even_etcd_count", 7: None, 9: "invalid_count"},
-    Role.CONTROLLER: {-1: "invalid_count", 0: "invalid_count", 1: None, 2: "invalid_count", 3: None, 5: None,
-                      7: "invalid_count"},
+    Role.CONTROLLER: {-1: "invalid_count", 0: "invalid_count", 1: None, 2: None, 3: None, 5: None,
+                      6: "invalid_count"},
     Role.WORKER: {-1: "invalid_count", 0: None, 1: None, 1000: None, 1001: "invalid_count"},
 }  # fmt: skip
 

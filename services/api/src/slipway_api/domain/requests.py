@@ -50,7 +50,7 @@ class PoolRequest(Body):
 
     name: str = Field(description="a DNS label, unique in the cluster")
     role: Role = Role.WORKER
-    count: StrictInt = Field(description="etcd: 1, 3, 5 or 7; controller: 1, 3 or 5; worker: 0 or more")
+    count: StrictInt = Field(description="etcd: 1, 3, 5 or 7; controller: 1 to 5; worker: 0 or more")
     flavor: str | None = Field(default=None, description="name or id")
     image: str | None = Field(default=None, description="name or id")
     network: str | None = Field(default=None, description="name or id")

@@ -11,7 +11,8 @@ from slipway_api.domain.setups import check_fields, check_kubernetes_only
 from slipway_contracts.values import DNS_LABEL, Role
 
 ETCD_COUNTS: tuple[int, ...] = (1, 3, 5, 7)
-CONTROLLER_COUNTS: tuple[int, ...] = (1, 3, 5)
+CONTROLLER_COUNTS: tuple[int, ...] = (1, 2, 3, 4, 5)
+"""Any number: the majority is etcd's affair, and etcd has machines of its own."""
 MOST_WORKERS = 1000
 NODE_SUFFIX = 7
 """A node's name is <cluster>-<pool>-<5 characters>, a DNS label of at most 63 characters."""
