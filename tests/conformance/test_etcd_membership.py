@@ -267,3 +267,10 @@ def test_repeated_by_the_same_agent_it_changes_nothing(members: Members) -> None
     start_successor(members)
     until(lambda: any(each.get("name") == "m3-2" and each.get("clientURLs") for each in members_of(members)))
     assert Helper(members, 2).reaches("done") == added, "a member of that name is there"
+
+
+def test_a_dead_learner_of_another_change_does_not_keep_this_one_out(members: Members) -> None:
+    members.ask(1, "/v3/cluster/member/add", {"peerURLs": [peer(4)], "isLearner": True})
+    members.lose(3)
+    Helper(members, 1).reaches("done")
+    assert {url for each in members_of(members) for url in each["peerURLs"]} == {peer(1), peer(2), peer(3)}

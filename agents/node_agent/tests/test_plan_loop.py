@@ -177,3 +177,20 @@ def test_effects_name_paths_and_bounds() -> None:
             assert effect.seconds >= 0
         else:
             assert effect.timeout > 0
+
+
+def test_who_helped_a_member_into_etcd_waits_for_the_next_step_and_nobody_else_does() -> None:
+    access = {"url": "https://127.0.0.1:2379", "ca_path": "/ca", "cert_path": "/c", "key_path": "/k"}
+    helping = {"kind": "etcd_member", **access, "name": "x-2", "peer_url": "https://x:2380", "member_id": f"{2:016x}"}
+    services = a_world(a_plan(("etcd-promote-x-2", [{**helping, "waiting": "it is not in sync"}])))
+    services.members = [{"ID": "2", "name": "x-2", "peerURLs": ["https://x:2380"], "clientURLs": ["https://x:2379"]}]
+    driver = finish(services)
+    assert step_report(services, "etcd-promote-x-2")["result"] == f"{2:016x}"
+    services.patience.clear()
+    driver.until(lambda: len(services.patience) == 2)
+    assert services.patience == [30, 30]
+    services.plans.append(a_plan(("programs", []), revision=2))
+    driver.until(lambda: reported(services, "done", 2))
+    services.patience.clear()
+    driver.until(lambda: len(services.patience) == 2)
+    assert services.patience == [0, 0]

@@ -55,8 +55,10 @@ def _add(run: Run, action: Action, etcd: Etcd) -> Doing[str]:
     for member in membership.members:
         if places & set(member.peer_urls):
             yield from _check_lost(etcd, membership, member)
-            run.host.log("Removing a member of etcd", member=member.member_id, name=member.name)
-            yield from etcd.remove(member.member_id)
+        elif not member.learner or (yield from etcd.look(member, membership.own_id))[0]:
+            continue  # a dead learner of another change keeps every other one out, for etcd takes one at a time
+        run.host.log("Removing a member of etcd", member=member.member_id, name=member.name)
+        yield from etcd.remove(member.member_id)
     run.host.log("Adding a learner to etcd", name=name, peer_url=peer_url)
     member_id = yield from etcd.add_learner(peer_url)
     run.memory.etcd_learners = {name: member_id}

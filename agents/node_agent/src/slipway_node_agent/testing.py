@@ -140,6 +140,8 @@ class FakeServices:
     bound_key: str | None = None
     signed_for: float = 365 * 86400.0
     fetches: list[str] = field(default_factory=list)
+    members: list[dict[str, Any]] = field(default_factory=list)  # of etcd, as its gateway lists them
+    patience: list[int] = field(default_factory=list)  # seconds that each question for a plan was ready to wait
     calls: int = 0
 
     def answer(self, call: Call) -> Reply | CallFailed:
@@ -169,6 +171,7 @@ class FakeServices:
 
     def _plan(self, call: Call) -> Reply:
         after, wait = (int(part.partition("=")[2]) for part in call.path.partition("?")[2].split("&"))
+        self.patience.append(wait)
         if self.plans and self.plans[-1]["revision"] > after:
             return Reply(200, json.loads(json.dumps(self.plans[-1])))
         self.host.seconds += wait
@@ -190,6 +193,9 @@ class FakeServices:
         assert call.body is not None
         self.observations.append(call.body)
         return Reply(204)
+
+    def _list(self, call: Call) -> Reply:
+        return Reply(200, {"header": {"member_id": "1"}, "members": self.members})
 
     def _sign(self, key: str) -> str:
         return f"CERT {key} {(EPOCH + timedelta(seconds=self.host.seconds + self.signed_for)).isoformat()}"

@@ -156,7 +156,8 @@ class EtcdMember(Value):
 
     Without `member_id` (the new server's etcd is certainly not started yet): every member with this peer URL or a
     former one whose name differs is removed, a voter only while those that are healthy stay a majority afterwards;
-    then a learner is added, and its id is the step's `result`. With `member_id`: that learner is promoted once it is
+    so is a learner that does not answer, for etcd takes one at a time; then a learner is added, and its id is the
+    step's `result`. With `member_id`: that learner is promoted once it is
     in sync; if etcd does not know the id, the step fails with EtcdMemberMissing.
     """
 
