@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway_chassis.inbox import Disposition
 from slipway_chassis.outbox import Outgoing
-from slipway_chassis.service import Disposition
 from slipway_chassis.topology import BusNames
 from slipway_contracts.envelope import Event, parse_event
 from slipway_contracts.resync import ClusterFactsAnnounced, ResyncRequested

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from slipway_chassis import crash
-from slipway_chassis.service import Publish, Receipt, Service
+from slipway_chassis.inbox import Receipt
+from slipway_chassis.service import Publish, Service
 from slipway_simulation.ground import Ground
 from slipway_simulation.journal import WHO
 from slipway_simulation.storage import Store

@@ -25,8 +25,9 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from slipway_chassis.amqp import CONFIRM_WITHIN, an_exchange, ours_or_theirs, tls_of, user_of
 from slipway_chassis.database import is_away
 from slipway_chassis.dead_letters import DeadLetters
+from slipway_chassis.inbox import Disposition, Receipt
 from slipway_chassis.outbox import Outgoing
-from slipway_chassis.service import Disposition, Receipt, Service
+from slipway_chassis.service import Service
 from slipway_chassis.settings import ServiceSettings
 from slipway_chassis.topology import BusNames, QueuePlan, queues_of
 

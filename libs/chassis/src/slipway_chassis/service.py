@@ -10,10 +10,9 @@ any order, on a stepping clock. Both run exactly this code.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
 from random import Random
 from typing import Any, Protocol, TypeVar
 
@@ -27,21 +26,18 @@ from slipway_chassis.clock import Clock
 from slipway_chassis.database import Database, is_away, is_conflict
 from slipway_chassis.errors import GiveUp, LeaseLost, RetryLater
 from slipway_chassis.ids import replica_name
+from slipway_chassis.inbox import RESYNC_KIND, Handler, Inbox, Receipt
 from slipway_chassis.metrics import ServiceMetrics
 from slipway_chassis.outbox import Announcer, Outgoing
 from slipway_chassis.work import Lease
-from slipway_contracts.envelope import Event, InvalidEvent, UnknownEventType, parse_event, source_of
+from slipway_contracts.envelope import Event, source_of
 from slipway_contracts.resync import ClusterFactsAnnounced, ResyncRequested
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-Handler = Callable[[AsyncSession, Any], Awaitable[None]]
-"""`on_<event>(session, event)`: runs after the fact was recorded as new; marks objects dirty. Nothing else."""
-
 RESYNC_EVERY = timedelta(minutes=10)
-RESYNC_KIND = "resync"
 LONGEST_BACKOFF = timedelta(minutes=5)
 
 
@@ -61,23 +57,6 @@ class Reconciler(Protocol):
     async def refused(self, session: AsyncSession, key: str, refusal: RetryLater | GiveUp) -> None:
         """Turn the reason into a condition that a user can read, in the transaction that releases the object."""
         ...
-
-
-class Disposition(StrEnum):
-    """What became of a message."""
-
-    HANDLED = "handled"
-    STALE = "stale"
-    UNKNOWN = "unknown"
-    INVALID = "invalid"
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What became of a message, and why if it was invalid."""
-
-    disposition: Disposition
-    cause: str | None = None
 
 
 Publish = Callable[[Sequence[Outgoing]], Awaitable[Sequence[int]]]
@@ -106,6 +85,7 @@ class Service:
         self.announcer = Announcer(self.name, self.region, self.clock)
         self.metrics = ServiceMetrics(self.registry)
         self.tracing = telemetry.Tracing()
+        self.inbox = Inbox(self.source, self.routes, self.clock, self._commit, self.tracing, self.metrics)
         self.started_at = self.clock.now()
         self.outbox_wake = asyncio.Event()
         self.work_wake = asyncio.Event()
@@ -164,74 +144,8 @@ class Service:
     # -- messages
 
     async def receive(self, message: bytes, *, sender: str | None = None) -> Receipt:
-        """Handle one message in one transaction. Raises only when the database is away or we made a mistake.
-
-        `sender`: the source that the bus vouches for, where it does; a message that claims another one is invalid.
-        """
-        try:
-            event = parse_event(message)
-        except UnknownEventType as unknown:
-            return self._received("unknown", Receipt(Disposition.UNKNOWN, str(unknown)))
-        except InvalidEvent as invalid:
-            return self._received("unknown", Receipt(Disposition.INVALID, str(invalid)))
-        if sender is not None and event.source != sender:
-            cause = f"{event.type}: source: {event.source} is claimed, but the broker's user speaks for {sender}"
-            return self._received(event.type, Receipt(Disposition.INVALID, cause))
-        with self._receiving(event) as span:
-            handled = await self._commit(lambda session: self._handle(session, event))
-            if handled:
-                span.keep()
-                self.metrics.message_age.observe(max((self.clock.now() - event.time).total_seconds(), 0.0))
-        return self._received(event.type, Receipt(Disposition.HANDLED if handled else Disposition.STALE))
-
-    def _received(self, kind: str, receipt: Receipt) -> Receipt:
-        self.metrics.messages.labels(type=kind, disposition=receipt.disposition.value).inc()
-        return receipt
-
-    def _receiving(self, event: Event[Any]) -> AbstractContextManager[telemetry.Span]:
-        """The span of one message: of the event's own trace, unless this is a repetition of something long past."""
-        now = self.clock.now()
-        known = event.traceparent if now - event.time < telemetry.LASTS else None
-        return self.tracing.span(
-            f"receive {event.type}",
-            at=now,
-            parent=known if known is not None and telemetry.is_traceparent(known) else None,
-            kind=telemetry.SpanKind.CONSUMER,
-            begins=False,
-            subject=event.subject,
-        )
-
-    async def _handle(self, session: AsyncSession, event: Event[Any]) -> bool:
-        if isinstance(event, ResyncRequested):
-            return await self._on_resync_requested(session, event)
-        if isinstance(event, ClusterFactsAnnounced):
-            return await self._on_facts_announced(session, event)
-        if not await facts.record(session, event, self.clock.now()):
-            return False
-        await self._route(session, event)
-        return True
-
-    async def _route(self, session: AsyncSession, event: Event[Any]) -> None:
-        handler = self.routes.get(type(event))
-        if handler is not None:
-            await handler(session, event)
-
-    async def _on_resync_requested(self, session: AsyncSession, event: ResyncRequested) -> bool:
-        if event.source == self.source:
-            return False
-        key = event.data.cluster_id or "all"
-        await work.mark_dirty(session, RESYNC_KIND, key, self.clock.now())
-        return True
-
-    async def _on_facts_announced(self, session: AsyncSession, event: ClusterFactsAnnounced) -> bool:
-        if event.source == self.source:
-            return False
-        for fresh in await facts.unpack(session, event, self.clock.now()):
-            await self._route(session, fresh)
-        handler = self.routes.get(ClusterFactsAnnounced)
-        if handler is not None:
-            await handler(session, event)
-        return True
+        """See Inbox.receive."""
+        return await self.inbox.receive(message, sender=sender)
 
     # -- work
 

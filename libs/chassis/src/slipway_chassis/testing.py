@@ -12,8 +12,9 @@ from sqlalchemy import MetaData, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from slipway_chassis.database import Database
+from slipway_chassis.inbox import Disposition, Receipt
 from slipway_chassis.outbox import Outgoing
-from slipway_chassis.service import Disposition, Receipt, Service
+from slipway_chassis.service import Service
 from slipway_chassis.tables import CHASSIS
 from slipway_chassis.topology import BusNames
 

@@ -14,7 +14,8 @@ from slipway_chassis import outbox, work
 from slipway_chassis.clock import SteppingClock
 from slipway_chassis.database import Database, is_away, is_conflict
 from slipway_chassis.errors import GiveUp, RetryLater
-from slipway_chassis.service import Disposition, Service
+from slipway_chassis.inbox import Disposition
+from slipway_chassis.service import Service
 from slipway_chassis.testing import a_postgresql_database
 from slipway_chassis.work import Lease
 from slipway_contracts.api import ClusterSpecChanged

@@ -8,8 +8,9 @@ import pytest
 from slipway_chassis import facts, outbox, work
 from slipway_chassis.clock import SteppingClock
 from slipway_chassis.errors import GiveUp, LeaseLost, RetryLater
+from slipway_chassis.inbox import Disposition
 from slipway_chassis.outbox import Outgoing
-from slipway_chassis.service import Disposition, Service
+from slipway_chassis.service import Service
 from slipway_chassis.testing import MemoryBus
 from slipway_contracts.api import ClusterSpec, ClusterSpecChanged
 from slipway_contracts.healer import ClusterHold

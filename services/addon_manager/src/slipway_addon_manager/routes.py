@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway_addon_manager.handlers import Handlers
-from slipway_chassis.service import Handler
+from slipway_chassis.inbox import Handler
 from slipway_contracts import api, provisioner
 from slipway_contracts.envelope import Event
 from slipway_contracts.resync import ClusterFactsAnnounced

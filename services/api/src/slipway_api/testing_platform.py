@@ -21,8 +21,9 @@ from slipway_api.store import metadata
 from slipway_api.testing import REGION, FakeCloud, FakeIdentity, FakeSigner, FixedReleases, a_region
 from slipway_chassis.clock import Clock, SteppingClock
 from slipway_chassis.database import Database
+from slipway_chassis.inbox import Receipt
 from slipway_chassis.regions import Region, Regions
-from slipway_chassis.service import Receipt, Service
+from slipway_chassis.service import Service
 from slipway_chassis.tables import CHASSIS
 from slipway_contracts.envelope import Body, Event, sequence_text, source_of
 

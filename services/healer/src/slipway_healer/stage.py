@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from slipway_chassis.clock import SteppingClock
+from slipway_chassis.inbox import Receipt
 from slipway_chassis.outbox import Outgoing
-from slipway_chassis.service import Receipt
 from slipway_contracts.addon_manager import AddonInstalled, AddonPhase, AddonState
 from slipway_contracts.api import ClusterSpec, ClusterSpecChanged
 from slipway_contracts.envelope import Body, Event, parse_event, sequence_text

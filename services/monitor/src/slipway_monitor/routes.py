@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway_chassis.clock import Clock
-from slipway_chassis.service import Handler
+from slipway_chassis.inbox import Handler
 from slipway_contracts.api import ClusterSpecChanged
 from slipway_contracts.envelope import Event
 from slipway_contracts.provisioner import (

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway_chassis import work
 from slipway_chassis.clock import Clock
-from slipway_chassis.service import RESYNC_KIND
+from slipway_chassis.inbox import RESYNC_KIND
 from slipway_contracts.api import ClusterSpecChanged
 from slipway_contracts.envelope import Event
 from slipway_contracts.healer import ClusterHoldChanged, NodeTable

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from slipway_chassis.service import Handler
+from slipway_chassis.inbox import Handler
 from slipway_contracts.api import ClusterSpecChanged
 from slipway_contracts.envelope import Event
 from slipway_contracts.healer import (
