@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -83,7 +83,8 @@ async def is_consumed(connection: aio_pika.abc.AbstractConnection, queue: str) -
         await channel.close()
 
 
-async def test_a_sick_node_is_posted_to_the_webhook_once_it_takes_it(secured: Secured) -> None:
+async def test_a_sick_node_is_posted_to_the_webhook_once_it_takes_it(secure: Callable[[str], Secured]) -> None:
+    secured = secure("tokyo")
     queue = f"{secured.reader}.unhealthy"
     well = {"type": "slipway.node.ready.v1", "subject": "clusters/c1/nodes/n2"}
     sick = {"type": "slipway.node.unhealthy.v1", "subject": "clusters/c1/nodes/n1"}

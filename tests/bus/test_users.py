@@ -90,6 +90,9 @@ async def test_all_services_consume_and_speak_each_with_its_own_user(secured: Se
             await eventually(bus.is_ready, f"{service.name} consumes")
         for service, _ in running_now:
             await eventually(lambda s=service: s.metrics.published._value.get() >= 1, f"{service.name} speaks")
+        for service, _ in running_now:
+            async with service.transaction() as session:  # whoever came late has not heard the wishes at the start
+                await service.announcer.request_resync(session)
         heard = [service.metrics.messages.labels(type=ResyncRequested.TYPE, disposition="handled")
                  for service, _ in running_now]  # fmt: skip
         await eventually(lambda: all(each._value.get() >= 1 for each in heard), "each hears another's wish")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from slipway_sandbox.cloud.conformance import CloudUnderTest, until
@@ -31,7 +32,8 @@ class Balancer:
 
     def __init__(self, cloud: CloudUnderTest, port: Any) -> None:
         self._cloud = cloud
-        body = {"loadbalancer": {"name": "conformance", "vip_port_id": port["id"], "tags": ["conformance-lb"]}}
+        self.tag = f"conformance-{secrets.token_hex(4)}"
+        body = {"loadbalancer": {"name": "conformance", "vip_port_id": port["id"], "tags": [self.tag]}}
         response = cloud.ask("load_balancer", "POST", "/lbaas/loadbalancers", body)
         assert response.status_code == 201, response.text
         self.made = response.json()["loadbalancer"]
@@ -69,7 +71,7 @@ def test_a_balancer_on_a_port_of_ones_own_is_made_and_deleted(cloud: CloudUnderT
     assert octavia_error(balancer.ask("DELETE", balancer.path)) == (409, message)
     shown = balancer.settle()
     assert (shown["provisioning_status"], shown["operating_status"]) == ("ACTIVE", "ONLINE")
-    listed = balancer.ask("GET", "/lbaas/loadbalancers?tags=conformance-lb&limit=1").json()
+    listed = balancer.ask("GET", f"/lbaas/loadbalancers?tags={balancer.tag}&limit=1").json()
     assert [item["id"] for item in listed["loadbalancers"]] == [balancer.id]
     assert listed["loadbalancers_links"][0]["rel"] == "next"
 
