@@ -25,10 +25,10 @@ from slipway_chassis.measuring import MEASURED_EVERY, certificate_ends, measure
 from slipway_chassis.migrations import upgrade
 from slipway_chassis.service import Service
 from slipway_chassis.settings import ServiceSettings
+from slipway_chassis.workers import POLL, woken, work
 
 log = structlog.get_logger()
 
-POLL = timedelta(seconds=1)
 
 Server = Callable[[], AbstractAsyncContextManager[None]]
 """Something that serves between start and stop: an agents' TLS endpoint."""
@@ -106,12 +106,12 @@ async def running(app: App, on_broken: Callable[[str], None] | None = None) -> A
         for server in app.servers:
             await stack.enter_async_context(server())
         leaving, stopping = asyncio.Event(), asyncio.Event()
-        workers = [asyncio.create_task(_work(service, stopping)) for _ in range(settings.workers)]
+        workers = asyncio.create_task(work(service, settings.workers, stopping))
         relay = asyncio.create_task(_relay(service, bus, stopping))
         measuring = asyncio.create_task(_measure(service, settings, stopping))
         connecting = asyncio.create_task(bus.start())
         watching = asyncio.create_task(bus.watch())
-        for part in (*workers, relay, measuring, watching):
+        for part in (workers, relay, measuring, watching):
             part.add_done_callback(partial(_ended, leaving, on_broken))
         log.info("Started", replica=service.replica)
         try:
@@ -124,7 +124,7 @@ async def running(app: App, on_broken: Callable[[str], None] | None = None) -> A
             await bus_quiet(bus)
             stopping.set()
             service.wake()
-            await _finish([*workers, relay, measuring], settings.grace)
+            await _finish([workers, relay, measuring], settings.grace)
             await bus.stop()
 
 
@@ -151,23 +151,6 @@ async def _finish(tasks: list[asyncio.Task[None]], grace: timedelta) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _work(service: Service, stopping: asyncio.Event) -> None:
-    """Take due objects one after the other; sleep until the next is due or something was marked dirty."""
-    while not stopping.is_set():
-        service.work_wake.clear()
-        try:
-            if await service.work_once():
-                continue
-            due_in = await service.next_due()
-        except Exception as error:
-            if not is_away(error):
-                raise
-            log.warning("Database away, worker waits", error=repr(error))
-            due_in = POLL
-        wait = POLL if due_in is None else max(timedelta(0), min(due_in, POLL))
-        await _woken(service.work_wake, wait)
-
-
 async def _relay(service: Service, bus: RabbitBus, stopping: asyncio.Event) -> None:
     """Publish the outbox as it fills; on stopping, what is in it goes out once more."""
     while True:
@@ -183,7 +166,7 @@ async def _relay(service: Service, bus: RabbitBus, stopping: asyncio.Event) -> N
         if last:
             return
         if not sent:
-            await _woken(service.outbox_wake, POLL)
+            await woken(service.outbox_wake, POLL)
 
 
 async def _measure(service: Service, settings: ServiceSettings, stopping: asyncio.Event) -> None:
@@ -198,12 +181,7 @@ async def _measure(service: Service, settings: ServiceSettings, stopping: asynci
             if not is_away(error):
                 raise
             log.warning("Database away, nothing is measured", error=repr(error))
-        await _woken(stopping, MEASURED_EVERY)
-
-
-async def _woken(wake: asyncio.Event, at_most: timedelta) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(wake.wait(), timeout=at_most.total_seconds())
+        await woken(stopping, MEASURED_EVERY)
 
 
 class _EmbeddedServer(uvicorn.Server):

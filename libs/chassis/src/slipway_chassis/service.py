@@ -151,17 +151,24 @@ class Service:
 
     async def work_once(self) -> bool:
         """Reconcile one due object; returns False when none was due."""
-        leases = await self.database.commit(self._claim)
-        if not leases:
-            return False
-        lease = leases[0]
+        leases = await self.claim(1)
+        for lease in leases:
+            await self.take(lease)
+        return bool(leases)
+
+    async def claim(self, limit: int) -> list[Lease]:
+        """Up to so many due objects, ours to reconcile from now on."""
+
+        async def claimed(session: AsyncSession) -> list[Lease]:
+            return await work.claim(session, self.clock, self.replica, self.kinds, self.lease_for, limit)
+
+        return await self.database.commit(claimed)
+
+    async def take(self, lease: Lease) -> None:
+        """Reconcile a claimed object and release it. Raises only when the database is away or we made a mistake."""
         named = f"reconcile {lease.kind}"
         with self.tracing.span(named, at=self.clock.now(), parent=lease.traceparent, key=lease.key) as span:
             await self._reconcile(lease, span)
-        return True
-
-    async def _claim(self, session: AsyncSession) -> list[Lease]:
-        return await work.claim(session, self.clock, self.replica, self.kinds, self.lease_for, limit=1)
 
     async def next_due(self) -> timedelta | None:
         """How long until the next object is due, if any is in the queue."""

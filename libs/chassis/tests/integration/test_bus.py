@@ -20,6 +20,7 @@ from slipway_chassis.runner import App, running
 from slipway_chassis.service import Service
 from slipway_chassis.settings import ServiceSettings
 from slipway_chassis.testing import eventually
+from slipway_chassis.work import Lease
 from slipway_contracts.api import ClusterSpec, ClusterSpecChanged
 from slipway_contracts.testing import a_cluster_spec
 
@@ -213,11 +214,12 @@ async def test_a_worker_that_ends_by_itself_takes_the_service_with_it(
     healer, _ = await builder("healer")
     broken: list[str] = []
 
-    async def mistake() -> bool:
+    async def mistake(_limit: int) -> list[Lease]:
         raise KeyError("a mistake of ours")
 
-    healer.work_once = mistake
-    async with running(an_app(healer, amqp_url, namespace), broken.append):
+    async with running(an_app(healer, amqp_url, namespace), broken.append) as bus:
+        await eventually(bus.is_ready, "the service runs")
+        healer.claim = mistake
         await eventually(lambda: bool(broken), "the end of the worker is noticed")
     assert "a mistake of ours" in broken[0]
 
