@@ -91,3 +91,8 @@ def is_heard_by(platform: Platform, broker: PrivateBroker, service: str) -> bool
     """Whether the broker keeps something said of a cluster for a service."""
     queue = BusNames(platform.namespace).queue(service, platform.region.name, "cluster")
     return broker.messages()[queue] > 0
+
+
+def is_blocking(broker: PrivateBroker) -> bool:
+    """Whether a connection that published something since the alarm is read no more."""
+    return "blocked" in broker.control("list_connections", "--quiet", "state").split()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractRobustExchange, AbstractRobustQueue, DeliveryMode
+from aio_pika.abc import AbstractRobustConnection, AbstractRobustExchange, AbstractRobustQueue, DeliveryMode
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import DeliveredMessage
 from faststream import AckPolicy
@@ -42,8 +42,8 @@ STOP_WITHIN = 5.0
 LOOK_EVERY = timedelta(seconds=1)
 """Between two looks at our consumers, and between two attempts at a broker that refuses what is ours."""
 LONGEST_LOOK = LOOK_EVERY.total_seconds() + 2 * ANSWER_WITHIN
-"""Seconds from one look at our consumers to the next. Where more has passed it was we who stood still, in a paused process
-or machine, and a connection given up meanwhile gets its time to come back."""
+"""Seconds from one look at our consumers to the next. Where more has passed it was we who stood still, in a paused
+process or machine, and a connection given up meanwhile gets its time to come back."""
 
 
 class ConsumersGone(RuntimeError):
@@ -69,6 +69,7 @@ class RabbitBus:
             logger=None,
             graceful_timeout=15.0,
         )
+        self._connection: AbstractRobustConnection | None = None
         self._publish_to: AbstractRobustExchange | None = None
         self._pausing: asyncio.Task[None] | None = None
         self._returning: asyncio.Task[None] | None = None
@@ -105,6 +106,7 @@ class RabbitBus:
 
     async def _connect(self) -> None:
         connection: Any = await self._broker.connect()
+        self._connection = connection
         known = await self._letters.are_there(connection)
         self._publish_to = await ours_or_theirs(connection, an_exchange(self.names.events))
         self._queues = []
@@ -177,7 +179,7 @@ class RabbitBus:
     async def _is_deaf(self) -> bool:
         if not self._consuming or self._pausing is not None:
             return self._refused is not None
-        return not await self._hears() and await self._lets_us_in()
+        return not await self._hears() and await self._lets_us_in() and not await self._is_blocked()
 
     async def _answers(self) -> bool:
         return await self._broker.ping(timeout=ANSWER_WITHIN)
@@ -190,6 +192,17 @@ class RabbitBus:
         except (TimeoutError, AMQPError, OSError):
             return False
         return True
+
+    async def _is_blocked(self) -> bool:
+        """Whether the broker has an alarm (memory, disk) and reads nothing more of ours: it is as good as away."""
+        transport = self._connection.transport if self._connection is not None else None
+        if transport is None or transport.connection.is_closed:
+            return False
+        try:
+            await asyncio.wait_for(transport.connection.ready(), timeout=ANSWER_WITHIN)
+        except TimeoutError:
+            return True
+        return False
 
     async def _hears(self) -> bool:
         try:

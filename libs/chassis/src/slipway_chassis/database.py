@@ -40,9 +40,13 @@ _AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
 _SQLITE_MISTAKES = ("no such table", "no such column", "syntax error", "has no column")
 _CONFLICTS = ("40001", "40P01")
 """PostgreSQL's serialization_failure and deadlock_detected: of transactions that wait for each other it ends one."""
-_AWAY_STATES = ("08", "25006", "53", "57P", "58")
+_IDLE_LIMIT = {"server_settings": {"idle_in_transaction_session_timeout": "30s"}}
+"""A replica that stands still in the middle of a transaction keeps its rows locked from all others; after this time
+PostgreSQL ends its connection. Publishing a batch, for which we leave one idle the longest, takes five seconds."""
+_AWAY_STATES = ("08", "25006", "25P03", "53", "57P", "58")
 """PostgreSQL's classes of SQLSTATE that say that the server, not the statement, is the trouble: connection lost, only
-reading (a standby), out of disk, memory or connections, shutting down or starting up, input and output failed."""
+reading (a standby), our transaction idle for too long, out of disk, memory or connections, shutting down or starting
+up, input and output failed."""
 _ATTEMPTS = 5
 
 _READING = "slipway_reading"
@@ -103,7 +107,9 @@ class Database:
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         else:
-            self.engine = create_async_engine(url, pool_size=pool_size, max_overflow=5, pool_pre_ping=True)
+            self.engine = create_async_engine(
+                url, pool_size=pool_size, max_overflow=5, pool_pre_ping=True, connect_args=_IDLE_LIMIT
+            )
         self._writing = async_sessionmaker(self.engine, expire_on_commit=False)
         self._refused_writing = False
         self.trouble: str | None = None
