@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 2
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-.PHONY: help sync demo test check fmt types imports schemas docs migrations unit simulate openstack e2e bench secrets clean
+.PHONY: help sync demo test check fmt types imports schemas docs migrations unit chaos simulate openstack e2e bench secrets clean
 
 $(UV):
 	@dev/install-uv
@@ -44,6 +44,9 @@ schemas: sync  ## write the schema snapshots after a compatible change
 
 docs: sync  ## write the generated documents
 	@dev/generate-docs
+
+chaos: sync  ## real faults of broker, databases, disks and replicas; not in `make test`, for it takes ten minutes
+	@$(RUN) pytest -q -rs tests/chaos
 
 simulate: sync  ## many seeds of the whole platform on a stepping clock: SEEDS=200, or one: SEED=17
 	@$(RUN) python -m slipway_simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200))

@@ -6,21 +6,18 @@ The command finds them in AMQP_URL and POSTGRES_URL. What was started here is st
 """
 
 import argparse
-import contextlib
 import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from slipway_platform.broker import PrivateBroker, amqp_answers, rabbitmq_server
+from slipway_platform.postgres import a_private_postgres, postgres_programs
 from slipway_platform.processes import ProcessFailedError
 
 START_WITHIN = 90.0
@@ -104,7 +101,8 @@ def _postgresql() -> Iterator[str]:
         with PostgresContainer("postgres:17-alpine", driver=None) as container:
             yield container.get_connection_url()
     else:
-        _install("postgresql", present=lambda: _postgres_binaries() is not None)
+        _install("postgresql", present=lambda: postgres_programs() is not None)
+        _say("starting PostgreSQL")
         with private_postgresql() as url:
             yield url
 
@@ -112,32 +110,8 @@ def _postgresql() -> Iterator[str]:
 @contextmanager
 def private_postgresql() -> Iterator[str]:
     """A PostgreSQL of its own from the distribution's programs, for as long as the block lasts; its URL."""
-    binaries = _postgres_binaries()
-    assert binaries is not None
-    port = _free_port()
-    folder = Path(tempfile.mkdtemp(prefix="slipway-postgresql-"))
-    drop: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        user = pwd.getpwnam("postgres")
-        os.chown(folder, user.pw_uid, user.pw_gid)
-        drop = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
-    data = folder / "data"
-    subprocess.run(
-        [*drop, str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"],
-        check=True, stdout=subprocess.DEVNULL, cwd=folder,
-    )  # fmt: skip
-    _say(f"starting PostgreSQL on port {port}")
-    options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-c", "fsync=off"]
-    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    with _background([*drop, str(binaries / "postgres"), "-D", str(data), *options], dict(os.environ), folder / "out"):
-        _wait(lambda: _postgres_answers(url), "PostgreSQL", folder / "out")
-        yield url
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _postgres_binaries() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
-    return found[-1].parent if found else None
+    with a_private_postgres() as server:
+        yield server.url
 
 
 def _postgres_answers(url: str) -> bool:
@@ -184,38 +158,6 @@ def _install(package: str, present: Callable[[], bool]) -> None:
     finally:
         if made:
             policy.unlink()
-
-
-@contextmanager
-def _background(command: list[str], environment: dict[str, str], output: Path) -> Iterator[None]:
-    with output.open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _wait(answers: Callable[[], bool], what: str, output: Path) -> None:
-    deadline = time.monotonic() + START_WITHIN
-    while not answers():
-        if time.monotonic() > deadline:
-            sys.exit(
-                f"{what} did not answer within {START_WITHIN:.0f} s:\n{output.read_text(errors='replace')[-2000:]}"
-            )
-        time.sleep(0.3)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _say(sentence: str) -> None:

@@ -4,12 +4,10 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
 import pytest
 
-from slipway_platform.layout import free_ports
 from slipway_platform.platform import Platform
-from slipway_platform.processes import Process, ReadyCheck, wait_until
+from slipway_platform.processes import wait_until
 from slipway_platform.testing import User, events_in
 
 pytestmark = pytest.mark.timeout(180)
@@ -19,24 +17,12 @@ STREAM = {"Accept": "text/event-stream"}
 @contextmanager
 def second_api(platform: Platform) -> Iterator[str]:
     """The address of another replica beside the platform's own."""
-    first = platform.processes["api"]
-    port = free_ports().api
-    settings = {**first.environment, "SLIPWAY_API_HTTP_PORT": str(port)}
-    replica = Process("api-2", first.command, settings, platform.layout.logs / "api-2.log", platform.folder)
-    replica.start()
+    replica = platform.start_service("api", replica=2)
     try:
-        url = f"http://127.0.0.1:{port}"
-        wait_until([ReadyCheck(replica, "ready", lambda: answers(f"{url}/readyz"))], 60)
-        yield url
+        wait_until([platform.ready_check("api", 2)], 60)
+        yield platform.address("api", 2)
     finally:
         replica.stop()
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def change(user: User, endpoint: str, cluster: str) -> str:

@@ -4,9 +4,11 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from slipway_platform.layout import free_port
 from slipway_platform.processes import Process, ReadyCheck, wait_until
 
 ANSWERS_WITHIN = 90.0
@@ -39,7 +41,8 @@ class PrivateBroker:
         program = rabbitmq_server()
         if program is None:
             raise FileNotFoundError("there is no rabbitmq-server here: install the package rabbitmq-server")
-        self.port = _free_port()
+        self.port = free_port()
+        self._folder = folder
         (folder / "plugins").write_text(f"[{','.join(plugins)}].\n")
         lines = [f"listeners.tcp.1 = 127.0.0.1:{self.port}", *configuration]
         (folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
@@ -65,6 +68,26 @@ class PrivateBroker:
         """Stop it gracefully."""
         self.process.stop()
 
+    def forget(self) -> None:
+        """Lose the disk: queues, exchanges, bindings and messages are gone. RuntimeError while it runs."""
+        if self.process.is_running:
+            raise RuntimeError("the data can be removed only while RabbitMQ is stopped")
+        shutil.rmtree(self._folder / "data")
+
+    def messages(self) -> dict[str, int]:
+        """How many messages lie in each queue of the default virtual host, those that a consumer holds included."""
+        rows = self.control("list_queues", "--quiet", "--no-table-headers", "name", "messages").splitlines()
+        return {name: int(number) for name, number in (row.split("\t") for row in rows)}
+
+    def control(self, *arguments: str) -> str:
+        """What rabbitmqctl says; CalledProcessError when it fails."""
+        program = self.process.command[0].replace("rabbitmq-server", "rabbitmqctl")
+        environment = {**os.environ, **self.process.environment}
+        answer = subprocess.run(
+            [program, *arguments], env=environment, cwd=self._folder, check=True, timeout=60, stdout=subprocess.PIPE
+        )
+        return answer.stdout.decode()
+
 
 def _environment(folder: Path) -> dict[str, str]:
     return {
@@ -72,16 +95,10 @@ def _environment(folder: Path) -> dict[str, str]:
         "RABBITMQ_NODENAME": f"slipway-{secrets.token_hex(3)}@localhost",
         "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-        "RABBITMQ_DIST_PORT": str(_free_port()),
+        "RABBITMQ_DIST_PORT": str(free_port()),
         "RABBITMQ_MNESIA_BASE": str(folder / "data"),
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         "RABBITMQ_PID_FILE": str(folder / "pid"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

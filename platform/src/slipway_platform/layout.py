@@ -51,6 +51,10 @@ class Ports:
     machines: int
     health: dict[str, int]
 
+    def of_service(self, service: str) -> int:
+        """Where a service answers /readyz and /metrics; the api there also serves its users."""
+        return self.api if service == "api" else self.health[service]
+
 
 def free_ports() -> Ports:
     """Ports that nobody listens on now."""
@@ -60,6 +64,12 @@ def free_ports() -> Ports:
         each.close()
     api, agents, observations, mirror, cloud, machines, *health = numbers
     return Ports(api, agents, observations, mirror, cloud, machines, dict(zip(SERVICES, health, strict=True)))
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -119,32 +129,41 @@ class Layout:
         }
 
     def environment(
-        self, service: str, *, amqp_url: str, namespace: str, database_url: str, access: CloudAccess, region: str
+        self,
+        service: str,
+        *,
+        amqp_url: str,
+        namespace: str,
+        database_url: str,
+        access: CloudAccess,
+        region: str,
+        ports: Ports | None = None,
     ) -> dict[str, str]:
-        """The settings of one service."""
+        """The settings of one service; a further replica listens on ports of its own."""
+        ports = ports or self.ports
         values = {
             "REGION": "global" if service == "api" else region,
             "DATABASE_URL": database_url,
             "AMQP_URL": amqp_url,
             "BUS_NAMESPACE": namespace,
-            "HTTP_PORT": str(self.ports.api if service == "api" else self.ports.health[service]),
+            "HTTP_PORT": str(ports.of_service(service)),
             "REGIONS_FILE": str(self.regions_file),
             "TLS_CERT_FILE": str(self.pki / f"{service}.pem"),
             "TLS_KEY_FILE": str(self.pki / f"{service}.key"),
             "TLS_CA_FILE": str(self.pki / "ca.pem"),
             "LOG_FORMAT": "json",
-            **self._particular(service),
+            **self._particular(service, ports),
         }
         prefix = f"SLIPWAY_{service.upper()}_"
         return {"OS_CLIENT_CONFIG_FILE": str(access.clouds_yaml)} | {
             prefix + key: value for key, value in values.items()
         }
 
-    def _particular(self, service: str) -> dict[str, str]:
+    def _particular(self, service: str, ports: Ports) -> dict[str, str]:
         if service == "provisioner":
             return {
                 "AGENT_HOST": self.host,
-                "AGENT_PORT": str(self.ports.agents),
+                "AGENT_PORT": str(ports.agents),
                 "AGENT_CA_CERT_FILE": str(self.pki / "agent-ca.pem"),
                 "AGENT_CA_KEY_FILE": str(self.pki / "agent-ca.key"),
                 "MASTER_KEY_FILE": str(self.pki / "master.key"),
@@ -152,7 +171,7 @@ class Layout:
         if service == "monitor":
             return {
                 "AGENT_HOST": self.host,
-                "AGENT_PORT": str(self.ports.observations),
+                "AGENT_PORT": str(ports.observations),
                 "AGENT_CA_CERT_FILE": str(self.pki / "agent-ca.pem"),
             }
         return {}

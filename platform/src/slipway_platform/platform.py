@@ -14,7 +14,7 @@ import httpx
 from slipway_chassis.tls import SERVICES
 from slipway_chassis.topology import BusNames, by_noun
 from slipway_contracts.catalogue import EVENT_TYPES
-from slipway_platform.layout import CloudAccess, Layout, RegionPlan, free_ports
+from slipway_platform.layout import CloudAccess, Layout, Ports, RegionPlan, free_ports
 from slipway_platform.processes import Process, ReadyCheck, wait_until
 
 READY_WITHIN = 180.0
@@ -43,11 +43,14 @@ class Platform:
     """By service; None: an SQLite file each."""
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
     """Further settings by service, e.g. {"monitor": {"ALERT_UNHEALTHY": "60"}}."""
+    replicas: int = 1
+    """Of every service; more than one needs a database that they share, which SQLite is not."""
     namespace: str = field(default_factory=lambda: f"slipway-{secrets.token_hex(3)}")
     processes: dict[str, Process] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.layout = Layout(self.folder, self.host, free_ports())
+        self._ports = {1: self.layout.ports}
 
     @property
     def endpoint(self) -> str:
@@ -91,12 +94,13 @@ class Platform:
             self._start_cloud()
         if self.machines_of is not None:
             self._start_machines(self.machines_of)
-        for service in SERVICES:
-            self.start_service(service)
-        wait_until([self.ready_check(service) for service in SERVICES], READY_WITHIN)
+        for replica in range(1, self.replicas + 1):
+            for service in SERVICES:
+                self.start_service(service, replica=replica)
+        self.wait_ready()
 
-    def start_service(self, name: str, environment: dict[str, str] | None = None) -> Process:
-        """Start one service (again)."""
+    def start_service(self, name: str, environment: dict[str, str] | None = None, *, replica: int = 1) -> Process:
+        """Start one replica of a service (again). Agents know the first one's address alone."""
         url = self.database_url(name) if self.database_url else f"sqlite+aiosqlite:///{self.folder / name}.db"
         settings = self.layout.environment(
             name,
@@ -105,29 +109,48 @@ class Platform:
             database_url=url,
             access=self.cloud_access,
             region=self.region.name,
+            ports=self._ports_of(replica),
         )
         more = {f"SLIPWAY_{name.upper()}_{key}": value for key, value in self.settings.get(name, {}).items()}
-        return self._start(name, ["-m", f"slipway_{name}", "run"], settings | more | (environment or {}))
+        return self._start(
+            process_name(name, replica), ["-m", f"slipway_{name}", "run"], settings | more | (environment or {})
+        )
 
-    def ready_check(self, service: str) -> ReadyCheck:
-        """Whether the service's /readyz answers 200."""
-        ports = self.layout.ports
-        url = f"http://127.0.0.1:{ports.api if service == 'api' else ports.health[service]}/readyz"
-        return ReadyCheck(self.processes[service], "ready", lambda: _answers(url))
+    def address(self, service: str, replica: int = 1) -> str:
+        """Where a replica answers /readyz and /metrics; the api there also serves its users."""
+        return f"http://127.0.0.1:{self._ports_of(replica).of_service(service)}"
+
+    def process(self, service: str, replica: int = 1) -> Process:
+        """A replica that was started; KeyError when it was not."""
+        return self.processes[process_name(service, replica)]
+
+    def ready_check(self, service: str, replica: int = 1) -> ReadyCheck:
+        """Whether the /readyz of a replica answers 200."""
+        url = f"{self.address(service, replica)}/readyz"
+        return ReadyCheck(self.process(service, replica), "ready", lambda: _answers(url))
 
     def wait_ready(self, *services: str) -> None:
-        """Wait until these services, or all, are ready."""
-        wait_until([self.ready_check(service) for service in services or SERVICES], READY_WITHIN)
+        """Wait until all replicas of these services, or of all, are ready."""
+        numbers = range(1, self.replicas + 1)
+        wait_until(
+            [self.ready_check(each, number) for number in numbers for each in services or SERVICES], READY_WITHIN
+        )
 
     def stop(self) -> None:
         """Stop all processes, services first; remove what is ours from the broker."""
-        order = [*SERVICES, "machines", "cloud", "mirror"]
-        running = [self.processes[name] for name in order if name in self.processes]
-        for process in running[: len(SERVICES)]:
-            process.request_stop()
-        for process in running:
-            process.stop()
+        services = [process_name(service, number) for number in self._ports for service in SERVICES]
+        for name in services:
+            if name in self.processes:
+                self.processes[name].request_stop()
+        for name in (*services, "machines", "cloud", "mirror"):
+            if name in self.processes:
+                self.processes[name].stop()
         asyncio.run(remove_namespace(self.amqp_url, self.namespace, self.region.name))
+
+    def _ports_of(self, replica: int) -> Ports:
+        if replica not in self._ports:
+            self._ports[replica] = free_ports()
+        return self._ports[replica]
 
     def _start(self, name: str, arguments: list[str], environment: dict[str, str] | None = None) -> Process:
         process = Process(
@@ -164,6 +187,11 @@ class Platform:
                 arguments += ["--from", str(binaries)]
         if self._start("make-mirror", arguments).wait(within=120) != 0:
             self.processes["make-mirror"].require_running()
+
+
+def process_name(service: str, replica: int = 1) -> str:
+    """Under which name a replica's process and its log are found."""
+    return service if replica == 1 else f"{service}-{replica}"
 
 
 @contextmanager

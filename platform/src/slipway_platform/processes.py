@@ -63,9 +63,23 @@ class Process:
         if self._process is not None:
             self._process.wait()
 
+    def pause(self) -> None:
+        """SIGSTOP: it does nothing more, and its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT: it goes on where it was."""
+        self._signal(signal.SIGCONT)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it stands still, by `pause` or by itself."""
+        return self.pid is not None and _state_of(self.pid)[0] == "T"
+
     def request_stop(self) -> None:
-        """Ask it to stop gracefully, without waiting."""
+        """Ask it to stop gracefully, without waiting; a paused one goes on for that."""
         self._signal(signal.SIGTERM)
+        self.resume()
 
     def stop(self, within: float = 20.0) -> None:
         """Stop it gracefully; after the time limit, kill it."""
@@ -99,6 +113,21 @@ class Process:
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, number)
+
+
+def children_of(parent: int) -> list[int]:
+    """The process ids of the children that a process has now (Linux)."""
+    numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [each for each in numbers if _state_of(each)[1:] == (str(parent),)]
+
+
+def _state_of(pid: int) -> tuple[str, ...]:
+    """State and parent of a process (proc_pid_stat(5)); nothing when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ("",)
+    return tuple(text.rpartition(")")[2].split()[:2])
 
 
 def _die_with_parent() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractRobustExchange, AbstractRobustQueue, DeliveryMode
+from aio_pika.abc import AbstractRobustConnection, AbstractRobustExchange, AbstractRobustQueue, DeliveryMode
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import DeliveredMessage
 from faststream import AckPolicy
@@ -42,6 +42,9 @@ HANDLER_ATTEMPTS = 3
 STOP_WITHIN = 5.0
 LOOK_EVERY = timedelta(seconds=1)
 """Between two looks at our consumers, and between two attempts at a broker that refuses what is ours."""
+LONGEST_LOOK = LOOK_EVERY.total_seconds() + 2 * ANSWER_WITHIN
+"""Seconds from one look at our consumers to the next. Where more has passed it was we who stood still, in a paused
+process or machine, and a connection given up meanwhile gets its time to come back."""
 
 
 class ConsumersGone(RuntimeError):
@@ -67,8 +70,10 @@ class RabbitBus:
             logger=None,
             graceful_timeout=15.0,
         )
+        self._connection: AbstractRobustConnection | None = None
         self._publish_to: AbstractRobustExchange | None = None
         self._pausing: asyncio.Task[None] | None = None
+        self._returning: asyncio.Task[None] | None = None
         self._letters = DeadLetters(self.names, service, self._user)
         plans = queues_of(self.names, service.name, service.region, service.consumes)
         self._subscribed = [(plan, *self._subscribe(plan)) for plan in plans]
@@ -102,8 +107,9 @@ class RabbitBus:
 
     async def _connect(self) -> None:
         connection: Any = await self._broker.connect()
+        self._connection = connection
+        known = await self._letters.are_there(connection)
         self._publish_to = await ours_or_theirs(connection, an_exchange(self.names.events))
-        await self._letters.open(connection)
         self._queues = []
         for plan, queue, channel, _ in self._subscribed:
             # on the subscriber's own channel: FastStream consumes where the queue was declared first
@@ -111,7 +117,30 @@ class RabbitBus:
             for key in plan.keys:
                 await declared.bind(self.names.events, routing_key=key)
             self._queues.append(declared)
+        if not known:
+            await self._service.catch_up()
+        await self._letters.open(connection)
         await self._broker.start()
+        connection.reconnect_callbacks.add(self._on_reconnected)
+
+    def _on_reconnected(self, connection: Any, *_: object) -> None:
+        if self._returning is not None:
+            self._returning.cancel()
+        self._returning = asyncio.create_task(self._catch_up_if_forgotten(connection))
+
+    async def _catch_up_if_forgotten(self, connection: Any) -> None:
+        """What is consumed was declared again by now; the broker may have lost its disk, and messages with it."""
+        while True:
+            try:
+                if not await self._letters.are_there(connection):
+                    log.warning("Broker has forgotten us, all is said and asked again")
+                    await self._service.catch_up()
+                    await self._letters.open(connection)
+            except Exception as error:  # noqa: BLE001  broker or database is away again
+                log.warning("Not caught up yet", error=repr(error))
+                await asyncio.sleep(LOOK_EVERY.total_seconds())
+            else:
+                return
 
     async def stop_consuming(self) -> None:
         """Take no more messages; those in progress are finished, prefetched ones return to their queues."""
@@ -122,9 +151,10 @@ class RabbitBus:
     async def stop(self) -> None:
         """Disconnect."""
         self._consuming = False
-        if self._pausing is not None:
-            self._pausing.cancel()
-            await asyncio.gather(self._pausing, return_exceptions=True)
+        for task in (self._pausing, self._returning):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._broker.stop(), timeout=STOP_WITHIN)
 
@@ -139,19 +169,18 @@ class RabbitBus:
 
         A broker that is away, or a database, is waited for: a new start would not help.
         """
-        clock = asyncio.get_running_loop()
-        well_at = clock.time()
-        while (gone_for := clock.time() - well_at) < self._settings.consumers_gone_after.total_seconds():
+        clock, gone_for = asyncio.get_running_loop(), 0.0
+        while gone_for < self._settings.consumers_gone_after.total_seconds():
+            began = clock.time()
             await asyncio.sleep(LOOK_EVERY.total_seconds())
-            if not await self._is_deaf():
-                well_at = clock.time()
+            gone_for = gone_for + min(clock.time() - began, LONGEST_LOOK) if await self._is_deaf() else 0.0
         why = self._refused or "the log says what it refused"
         raise ConsumersGone(f"for {gone_for:.0f} s the broker answers but does not let us consume: {why}")
 
     async def _is_deaf(self) -> bool:
         if not self._consuming or self._pausing is not None:
             return self._refused is not None
-        return not await self._hears() and await self._lets_us_in()
+        return not await self._hears() and await self._lets_us_in() and not await self._is_blocked()
 
     async def _answers(self) -> bool:
         return await self._broker.ping(timeout=ANSWER_WITHIN)
@@ -164,6 +193,17 @@ class RabbitBus:
         except (TimeoutError, AMQPError, OSError):
             return False
         return True
+
+    async def _is_blocked(self) -> bool:
+        """Whether the broker has an alarm (memory, disk) and reads nothing more of ours: it is as good as away."""
+        transport = self._connection.transport if self._connection is not None else None
+        if transport is None or transport.connection.is_closed:
+            return False
+        try:
+            await asyncio.wait_for(transport.connection.ready(), timeout=ANSWER_WITHIN)
+        except TimeoutError:
+            return True
+        return False
 
     async def _hears(self) -> bool:
         try:

@@ -1,7 +1,8 @@
 """Named points at which a test may kill the process: before and after each side effect and each commit.
 
 In production nothing is armed and a point costs one comparison. `SLIPWAY_CRASH_AT=<name>[#<n>]` kills the process with
-SIGKILL at the n-th passage (the first by default); a simulation arms a hook that raises instead.
+SIGKILL at the n-th passage (the first by default), `SLIPWAY_PAUSE_AT` stops it there with SIGSTOP until somebody lets
+it go on; a simulation arms a hook that raises instead.
 """
 
 import os
@@ -40,16 +41,20 @@ def arm(hook: Hook | None) -> None:
 
 
 def arm_from_environment(environ: dict[str, str]) -> None:
-    """Arm a kill where SLIPWAY_CRASH_AT asks for one."""
-    wanted = environ.get("SLIPWAY_CRASH_AT")
-    if not wanted:
-        return
+    """Arm a kill where SLIPWAY_CRASH_AT asks for one, or a pause where SLIPWAY_PAUSE_AT does."""
+    for variable, number in (("SLIPWAY_CRASH_AT", signal.SIGKILL), ("SLIPWAY_PAUSE_AT", signal.SIGSTOP)):
+        if environ.get(variable):
+            arm(_signals_itself(environ[variable], number))
+            return
+
+
+def _signals_itself(wanted: str, number: signal.Signals) -> Hook:
     name, _, count = wanted.partition("#")
     passed: Counter[str] = Counter()
 
-    def kill(passing: str) -> None:
-        passed[passing] += 1
-        if passing == name and passed[passing] == int(count or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+    def passing(point: str) -> None:
+        passed[point] += 1
+        if point == name and passed[point] == int(count or 1):
+            os.kill(os.getpid(), number)
 
-    arm(kill)
+    return passing

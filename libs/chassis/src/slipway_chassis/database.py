@@ -40,6 +40,13 @@ _AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
 _SQLITE_MISTAKES = ("no such table", "no such column", "syntax error", "has no column")
 _CONFLICTS = ("40001", "40P01")
 """PostgreSQL's serialization_failure and deadlock_detected: of transactions that wait for each other it ends one."""
+_IDLE_LIMIT = {"server_settings": {"idle_in_transaction_session_timeout": "30s"}}
+"""A replica that stands still in the middle of a transaction keeps its rows locked from all others; after this time
+PostgreSQL ends its connection. Publishing a batch, for which we leave one idle the longest, takes five seconds."""
+_AWAY_STATES = ("08", "25006", "25P03", "53", "57P", "58")
+"""PostgreSQL's classes of SQLSTATE that say that the server, not the statement, is the trouble: connection lost, only
+reading (a standby), our transaction idle for too long, out of disk, memory or connections, shutting down or starting
+up, input and output failed."""
 _ATTEMPTS = 5
 
 _READING = "slipway_reading"
@@ -49,12 +56,20 @@ def is_away(error: BaseException) -> bool:
     """Whether the error says that the database is away, as opposed to a mistake of ours; SQLite mixes the two."""
     if is_conflict(error):
         return False
+    if _sqlstate(error).startswith(_AWAY_STATES):
+        return True
     return isinstance(error, _AWAY) and not any(mistake in str(error) for mistake in _SQLITE_MISTAKES)
 
 
 def is_conflict(error: BaseException) -> bool:
     """Whether another transaction was in the way, so that this one may simply be tried again."""
-    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _CONFLICTS
+    return _sqlstate(error) in _CONFLICTS
+
+
+def _sqlstate(error: BaseException) -> str:
+    """PostgreSQL's code of the error; empty for any other."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None) or ""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -92,19 +107,28 @@ class Database:
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         else:
-            self.engine = create_async_engine(url, pool_size=pool_size, max_overflow=5, pool_pre_ping=True)
+            self.engine = create_async_engine(
+                url, pool_size=pool_size, max_overflow=5, pool_pre_ping=True, connect_args=_IDLE_LIMIT
+            )
         self._writing = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._refused_writing = False
+        self.trouble: str | None = None
+        """Why it was not available when that was asked last."""
         self._reading = async_sessionmaker(self.engine.execution_options(**{_READING: True}), expire_on_commit=False)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One transaction that commits at the end, or rolls back on any exception."""
-        async with self._writing() as session:
-            async with session.begin():
-                yield session
-                await session.flush()
-                crash.point("commit:before")
-            crash.point("commit:after")
+        try:
+            async with self._writing() as session:
+                async with session.begin():
+                    yield session
+                    await session.flush()
+                    crash.point("commit:before")
+                crash.point("commit:after")
+        except Exception as error:
+            self._refused_writing = self._refused_writing or is_away(error)
+            raise
 
     async def commit(self, change: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Make the change in a transaction of its own, again when another one was in its way; returns its result."""
@@ -132,17 +156,37 @@ class Database:
                 await connection.run_sync(each.create_all)
 
     async def is_available(self) -> bool:
-        """Whether the database answers now."""
+        """Whether the database answers now, and takes a commit again where one was refused; else `trouble` says why."""
         try:
+            if self._refused_writing:
+                await self._write_nothing()
+                self._refused_writing = False
             async with self.reading() as session:
                 await session.execute(select(1))
-        except (*_AWAY, DBAPIError):
+        except (*_AWAY, DBAPIError) as error:
+            self.trouble = _first_line(error)
             return False
+        self.trouble = None
         return True
+
+    async def _write_nothing(self) -> None:
+        """A commit that reaches the disk and changes nothing: a full disk, or a standby, still lets everybody read."""
+        async with self.engine.begin() as connection:
+            if self.is_sqlite:
+                version = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
+                await connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+            else:
+                await connection.execute(select(func.txid_current()))
 
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+
+
+def _first_line(error: BaseException) -> str:
+    """What the driver says, without the statement and its values."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0][:200]
 
 
 async def lease_clock(session: AsyncSession, clock: Clock) -> datetime:

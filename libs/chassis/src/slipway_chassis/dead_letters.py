@@ -6,6 +6,7 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection, AbstractRobustExchange, DeliveryMode
 from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import ChannelNotFoundEntity
 
 from slipway_chassis.amqp import CONFIRM_WITHIN, an_exchange, ours_or_theirs
 from slipway_chassis.service import Service
@@ -29,9 +30,26 @@ class DeadLetters:
         self._names = names
         self._service = service
         self._user = user
+        self._queue = names.dead_letter_queue(service.name, service.region)
         self._key = f"{service.name}.{service.region}"
         self._connection: AbstractRobustConnection | None = None
         self._exchange: AbstractRobustExchange | None = None
+
+    async def are_there(self, connection: AbstractRobustConnection) -> bool:
+        """Whether the broker has our queue, which nobody else declares: if not, it never knew us or lost its disk.
+
+        Therefore the queue is not restored behind our back when a connection comes back, but by `open` alone.
+        """
+        transport = connection.transport
+        if transport is None:
+            raise ConnectionError("the connection is lost")
+        channel = await transport.connection.channel(publisher_confirms=False)
+        try:
+            await channel.queue_declare(self._queue, passive=True)
+        except ChannelNotFoundEntity:  # which closes the channel
+            return False
+        await channel.close()
+        return True
 
     async def open(self, connection: AbstractRobustConnection) -> None:
         """Declare exchange and queue on this connection."""
@@ -40,11 +58,12 @@ class DeadLetters:
         await self._make_queue(connection)
 
     async def _make_queue(self, connection: AbstractRobustConnection) -> None:
-        name = self._names.dead_letter_queue(self._service.name, self._service.region)
         arguments = {"x-queue-type": "quorum", "x-delivery-limit": LOOKS_AT_LETTERS}
 
         async def declare(channel: AbstractRobustChannel, *, passive: bool) -> Any:
-            return await channel.declare_queue(name, durable=True, arguments=arguments, passive=passive)
+            return await channel.declare_queue(
+                self._queue, durable=True, arguments=arguments, passive=passive, robust=False
+            )
 
         queue = await ours_or_theirs(connection, declare)
         await queue.bind(self._names.dead_letters, routing_key=self._key)

@@ -20,8 +20,19 @@ CHECKED_WITHIN = 5.0
 """Seconds; what has not answered by then is not there."""
 
 
-def build_health(checks: Mapping[str, Check], registry: CollectorRegistry, asgi: ASGIApp | None = None) -> Starlette:
-    """An ASGI application with the health endpoints, and everything else from `asgi`."""
+Cause = Callable[[], str | None]
+
+
+def build_health(
+    checks: Mapping[str, Check],
+    registry: CollectorRegistry,
+    asgi: ASGIApp | None = None,
+    causes: Mapping[str, Cause] | None = None,
+) -> Starlette:
+    """An ASGI application with the health endpoints, and everything else from `asgi`.
+
+    `causes` say, after their check failed, why it did.
+    """
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok")
@@ -30,7 +41,9 @@ def build_health(checks: Mapping[str, Check], registry: CollectorRegistry, asgi:
         answers = await asyncio.gather(*(_bounded(check) for check in checks.values()))
         results = dict(zip(checks, answers, strict=True))
         ready = all(results.values())
-        return JSONResponse({"ready": ready, "checks": results}, status_code=200 if ready else 503)
+        said = {name: cause() for name, cause in (causes or {}).items() if not results[name]}
+        known = {name: cause for name, cause in said.items() if cause is not None}
+        return JSONResponse({"ready": ready, "checks": results, "causes": known}, status_code=200 if ready else 503)
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

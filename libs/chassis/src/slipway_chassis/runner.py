@@ -100,7 +100,8 @@ async def running(app: App, on_broken: Callable[[str], None] | None = None) -> A
     bus = RabbitBus(settings, service)
     checks = {"database": service.database.is_available, "bus": bus.is_ready}
     async with AsyncExitStack() as stack:
-        health = build_health(checks, service.registry, app.asgi)
+        causes = {"database": lambda: service.database.trouble}
+        health = build_health(checks, service.registry, app.asgi, causes)
         await stack.enter_async_context(_serve(health, settings))
         await service.start()
         for server in app.servers:

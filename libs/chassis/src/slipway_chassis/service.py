@@ -141,6 +141,16 @@ class Service:
             if await facts.is_empty(session):
                 await self.announcer.request_resync(session)
 
+    async def catch_up(self) -> None:
+        """The broker knows nothing of us: what it kept for us, or for others, is lost. All is said and asked again.
+
+        A service that hears this request repeats its facts; one whose queues are not there yet does so when they are,
+        for it is then in the same place.
+        """
+        async with self.transaction() as session:
+            await work.mark_dirty(session, RESYNC_KIND, "all", self.clock.now(), shared=True)
+            await self.announcer.request_resync(session)
+
     # -- messages
 
     async def receive(self, message: bytes, *, sender: str | None = None) -> Receipt:

@@ -11,7 +11,7 @@ from typing import Any
 
 import aio_pika
 import pytest
-from aio_pika.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel, AbstractQueue
 from sqlalchemy.exc import OperationalError
 
 from slipway_chassis.bus import PREFETCH, RabbitBus
@@ -121,6 +121,30 @@ async def test_while_the_database_is_away_nothing_is_lost_and_the_service_is_not
         away = False
         await eventually(lambda: ("c1", 1) in reconciler.seen, "the message is handled after all")
         await eventually(bus.is_ready, "the healer is ready again")
+
+
+async def test_what_a_broker_without_memory_lost_is_asked_for(builder: Any, amqp_url: str, namespace: str) -> None:
+    healer, reconciler = await builder("healer")
+    api, _ = await builder("api", region="global", file="api")
+    async with running(an_app(api, amqp_url, namespace)) as other:
+        await eventually(other.is_ready, "the api consumes")
+        async with running(an_app(healer, amqp_url, namespace)) as bus:
+            await eventually(bus.is_ready, "the healer consumes")
+            await say(api, a_cluster_spec("c1"))
+            await eventually(lambda: reconciler.seen == [("c1", 1)], "the first cluster is heard of")
+        await say(api, a_cluster_spec("c2"))
+        async with a_channel(amqp_url) as channel:
+            kept = await channel.get_queue(bus.names.queue("healer", "tokyo", "cluster"))
+            await eventually(lambda: has_message(kept), "the broker keeps what was said")
+            for name in (kept.name, bus.names.queue("healer", "tokyo", "resync")):
+                await channel.queue_delete(name)
+            await channel.queue_delete(bus.names.dead_letter_queue("healer", "tokyo"))
+        async with running(an_app(healer, amqp_url, namespace)):
+            await eventually(lambda: ("c2", 1) in reconciler.seen, "the second cluster is heard of after all")
+
+
+async def has_message(queue: AbstractQueue) -> bool:
+    return bool((await queue.declare()).message_count)
 
 
 async def test_a_queue_deleted_under_its_consumer_comes_back_with_all_its_bindings(
