@@ -76,7 +76,7 @@ async def test_a_service_works_over_tls_with_its_own_certificate(tls: Tls, tmp_p
     }
     async with a_bus(tls, tmp_path, **files) as (service, bus):
         await eventually(bus.is_ready, "the healer consumes")
-        await eventually(lambda: service.metrics.published._value.get() == 1, "the healer speaks")
+        await eventually(lambda: service.metrics.published._value.get() >= 1, "the healer speaks")
 
 
 async def test_a_broker_of_another_ca_is_not_talked_to(
