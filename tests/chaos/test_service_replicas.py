@@ -33,7 +33,7 @@ IDS = [f"{service} at {point}" for service, point in MID_WORK]
 
 
 @pytest.mark.parametrize(("service", "point"), MID_WORK, ids=IDS)
-def test_the_other_goes_on_when_one_is_killed(platform: Platform, lives: Lives, service: str, point: str) -> None:
+def test_what_a_killed_replica_left_the_other_ends(platform: Platform, lives: Lives, service: str, point: str) -> None:
     with second_does_the_work(platform, service, {"SLIPWAY_CRASH_AT": point}) as second:
         lives.begin(f"handed-{service}")
         until(lambda: not second.is_running, f"{service} dies at {point}", HAPPENS_WITHIN)
