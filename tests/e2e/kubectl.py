@@ -46,6 +46,14 @@ class Kubectl:
         assert ended.returncode == 0, f"kubectl {' '.join(arguments)}:\n{ended.stdout}{ended.stderr}"
         return ended.stdout
 
+    def rolled_out(self, *deployment: str) -> None:
+        """Wait until all its pods are available; AssertionError shows what holds them up."""
+        try:
+            self("rollout", "status", *deployment, "--timeout=55s")
+        except AssertionError as error:
+            pods, events = self("describe", "pods"), self("get", "events", "--all-namespaces")
+            raise AssertionError(f"{error}\n{pods}\n{events}") from error
+
     def get(self, *arguments: str) -> Any:
         """An object, or a list of them."""
         return json.loads(self("get", *arguments, "-o", "json"))

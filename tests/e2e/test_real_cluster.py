@@ -37,7 +37,7 @@ spec:
       containers:
       - name: web
         image: {IMAGE}
-        command: [sh, -c, "mkdir /www && hostname > /www/name && exec httpd -f -p 8080 -h /www"]
+        command: [sh, -c, "hostname > /tmp/name && exec httpd -f -p 8080 -h /tmp"]
         readinessProbe: {{httpGet: {{path: /name, port: 8080}}, periodSeconds: 1}}
 """
 
@@ -95,7 +95,7 @@ def _kubectl_sees_the_nodes(user: User, kubectl: Kubectl) -> None:
 
 def _a_pod_runs_to_its_end(kubectl: Kubectl) -> None:
     # Addons count as installed when they are applied; the pods of the cluster's DNS follow once a worker is ready.
-    kubectl("--namespace=kube-system", "rollout", "status", "deployment/coredns", "--timeout=55s")
+    kubectl.rolled_out("deployment/coredns", "--namespace=kube-system")
     name = "kubernetes.default.svc.cluster.local"
     kubectl("run", "asks", f"--image={IMAGE}", "--restart=Never", "--", "nslookup", name)
     until(lambda: kubectl.phase("asks") in ("Succeeded", "Failed"), "the pod ends", within=90)
@@ -108,7 +108,7 @@ def _a_pod_runs_to_its_end(kubectl: Kubectl) -> None:
 def _a_deployment_is_served_from_two_nodes(kubectl: Kubectl) -> None:
     kubectl.apply(DEPLOYMENT)
     kubectl("expose", "deployment/web", "--port=80", "--target-port=8080")
-    kubectl("rollout", "status", "deployment/web", "--timeout=55s")
+    kubectl.rolled_out("deployment/web")
     assert len(kubectl.hosts("app=web")) == 2, "the pods are spread over both workers"
     # Each pod asks every pod, its own and the other node's: by address over VXLAN, and by the Service's name.
     pods = kubectl.get("pods", "-l", "app=web")["items"]

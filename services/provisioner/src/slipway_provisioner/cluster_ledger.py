@@ -9,7 +9,7 @@ from slipway_provisioner.context import Context
 from slipway_provisioner.domain.model import Kind, Mark, Order
 from slipway_provisioner.ledger import Ordering, Purpose
 from slipway_provisioner.ports import Ordered
-from slipway_provisioner.store import ClusterRecord, EntryState, LedgerEntry, entry_for, times_gone
+from slipway_provisioner.store import ClusterRecord, EntryState, LedgerEntry, entries_under
 
 
 @dataclass(frozen=True)
@@ -34,41 +34,42 @@ class ClusterLedger:
 
     async def ensure(self, kind: Kind, key: str, order: Ordered) -> str:
         """See ports.EndpointParts."""
-        entry = await self._entry(key)
+        numbered, entry = await self._newest(key)
+        if entry is not None and entry.state == EntryState.CREATED.value and entry.cloud_id:
+            return entry.cloud_id
         if entry is not None and entry.state == EntryState.DELETING.value:
             await self.context.ledger.ensure_gone(self.lease, entry)
-        return await self.context.ledger.ensure(self.lease, await self._purpose(kind, key), _ordering(order))
+            numbered, _ = await self._newest(key)
+        return await self.context.ledger.ensure(self.lease, self._purpose(kind, numbered), _ordering(order))
 
     async def known(self, key: str) -> str | None:
         """See ports.EndpointParts."""
-        entry = await self._entry(key)
+        _, entry = await self._newest(key)
         return entry.cloud_id if entry is not None and entry.state == EntryState.CREATED.value else None
 
     async def lost(self, kind: Kind, key: str) -> None:
         """See ports.EndpointParts."""
-        if await self.known(key) is not None:
-            await self.context.ledger.mark_lost(self.lease, await self._purpose(kind, key))
+        numbered, entry = await self._newest(key)
+        if entry is not None and entry.state == EntryState.CREATED.value and entry.cloud_id:
+            await self.context.ledger.mark_lost(self.lease, self._purpose(kind, numbered))
 
     async def take_away(self, key: str) -> None:
         """See ports.EndpointParts."""
-        entry = await self._entry(key)
+        _, entry = await self._newest(key)
         if entry is not None:
             await self.context.ledger.ensure_gone(self.lease, entry)
 
-    async def _entry(self, key: str) -> LedgerEntry | None:
-        """The newest entry that is not gone."""
+    async def _newest(self, key: str) -> tuple[str, LedgerEntry | None]:
+        """The numbered key of the resource that is not gone, or of the one to come, and the former's entry."""
         async with self.context.database.reading() as session:
-            return await entry_for(session, self.cluster.cluster_id, await self._numbered(session, key))
+            entries = await entries_under(session, self.cluster.cluster_id, key)
+        number = 1 + sum(entry.state == EntryState.GONE.value for entry in entries)
+        numbered = key if number == 1 else f"{key}/{number}"
+        return numbered, next((entry for entry in entries if entry.key == numbered), None)
 
-    async def _purpose(self, kind: Kind, key: str) -> Purpose:
-        async with self.context.database.reading() as session:
-            numbered = await self._numbered(session, key)
+    def _purpose(self, kind: Kind, numbered: str) -> Purpose:
         cluster = self.cluster
         return Purpose(numbered, kind, cluster.cluster_id, cluster.name, cluster.project_id, self.label)
-
-    async def _numbered(self, session: AsyncSession, key: str) -> str:
-        number = 1 + await times_gone(session, self.cluster.cluster_id, key)
-        return key if number == 1 else f"{key}/{number}"
 
 
 def _ordering(order: Ordered) -> Ordering:

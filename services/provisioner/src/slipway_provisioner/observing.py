@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from slipway_chassis import facts
 from slipway_contracts.api import ClusterSpec
@@ -14,8 +16,10 @@ from slipway_provisioner.context import spec_of
 from slipway_provisioner.domain.model import Kind
 from slipway_provisioner.domain.phases import NodeFacts
 from slipway_provisioner.domain.progress import PlanView
-from slipway_provisioner.plan_progress import plan_progress
+from slipway_provisioner.plan_progress import plan_view
 from slipway_provisioner.store import ClusterRecord, LedgerEntry, NodeRecord, entries_of
+from slipway_provisioner.store_agents import AgentRow
+from slipway_provisioner.store_plans import PlanRow
 
 REBOOT_TAKES = timedelta(seconds=10)
 """A server that is ACTIVE earlier than this after a reboot was asked for has perhaps not begun it."""
@@ -118,14 +122,27 @@ class NodeLook:
         )
 
 
-async def observe_node(session: AsyncSession, node: NodeRecord, now: datetime) -> NodeLook:
-    """Read what is known of the node."""
+_RECORDS = (
+    select(NodeRecord, ClusterRecord, AgentRow, PlanRow)
+    .outerjoin(ClusterRecord, col(ClusterRecord.cluster_id) == col(NodeRecord.cluster_id))
+    .outerjoin(AgentRow, col(AgentRow.node_id) == col(NodeRecord.node_id))
+    .outerjoin(PlanRow, col(PlanRow.node_id) == col(NodeRecord.node_id))
+    .where(col(NodeRecord.node_id) == bindparam("of_node"))
+)
+
+
+async def observe_node(session: AsyncSession, node_id: str, now: datetime) -> NodeLook | None:
+    """Read what is known of the node, if anything is."""
+    found = (await session.execute(_RECORDS, {"of_node": node_id})).one_or_none()
+    if found is None:
+        return None
+    node, cluster, agent, plan = found
     hold = await facts.fact_of(session, ClusterHold, f"clusters/{node.cluster_id}/hold")
     return NodeLook(
         node=node,
-        cluster=await session.get(ClusterRecord, node.cluster_id),
+        cluster=cluster,
         spec=await spec_of(session, node.cluster_id),
-        plan=await plan_progress(session, node.node_id, now),
+        plan=plan_view(agent, plan, now),
         entries=tuple(await entries_of(session, node.cluster_id, node_id=node.node_id)),
         paused=hold is not None and hold.body.hold is Hold.PAUSE,
     )

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from slipway_contracts.agent import StepReport
 from slipway_contracts.provisioner import Step, StepState
@@ -33,9 +35,23 @@ _OPERATORS = (
 """Causes that only the region's operator can mend: the mirror, the image, whoever reads user data."""
 
 
+_AGENT_AND_PLAN = (
+    select(AgentRow, PlanRow)
+    .outerjoin(PlanRow, col(PlanRow.node_id) == col(AgentRow.node_id))
+    .where(col(AgentRow.node_id) == bindparam("of_node"))
+)
+"""A plan is made for an agent that has claimed its node: there is none without."""
+
+
 async def plan_progress(session: AsyncSession, node_id: str, now: datetime) -> PlanView:
     """How far the plan of this node's present server is."""
-    agent, plan = await session.get(AgentRow, node_id), await session.get(PlanRow, node_id)
+    found = (await session.execute(_AGENT_AND_PLAN, {"of_node": node_id})).one_or_none()
+    agent, plan = found or (None, None)
+    return plan_view(agent, plan, now)
+
+
+def plan_view(agent: AgentRow | None, plan: PlanRow | None, now: datetime) -> PlanView:
+    """How far a plan is by what its agent claimed and reported."""
     claimed = agent is not None and agent.claimed_at is not None
     notice = _taken(agent) or _skew(agent)
     if plan is None:

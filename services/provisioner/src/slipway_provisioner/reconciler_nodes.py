@@ -55,8 +55,7 @@ class NodeReconciler:
 
     async def _observe(self, lease: Lease) -> NodeLook | None:
         async with self._context.database.reading() as session:
-            node = await session.get(NodeRecord, lease.key)
-            return await observe_node(session, node, self._context.now()) if node is not None else None
+            return await observe_node(session, lease.key, self._context.now())
 
     async def _move(self, lease: Lease, look: NodeLook) -> bool:
         """Commit the next phase, or that the node's decision is stale; True when the phase changed."""

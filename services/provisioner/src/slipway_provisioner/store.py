@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Index, MetaData, Text, UniqueConstraint, func, select
+from sqlalchemy import JSON, Index, MetaData, Text, UniqueConstraint, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, col
@@ -154,10 +154,27 @@ class ProjectWatch(Row, table=True):
     full_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+# Statements are built once: building one costs more than running it.
+_OF_CLUSTER = col(LedgerEntry.cluster_id) == bindparam("of_cluster")
+_FOR = select(LedgerEntry).where(_OF_CLUSTER, col(LedgerEntry.key) == bindparam("of_key"))
+_UNDER = select(LedgerEntry).where(
+    _OF_CLUSTER,
+    (col(LedgerEntry.key) == bindparam("of_key")) | col(LedgerEntry.key).like(bindparam("of_numbered"), escape="|"),
+)
+_THERE = (
+    select(LedgerEntry)
+    .where(_OF_CLUSTER, col(LedgerEntry.state) != EntryState.GONE.value)
+    .order_by(col(LedgerEntry.resource_id))
+)
+_THERE_OF_NODE = _THERE.where(col(LedgerEntry.node_id) == bindparam("of_node"))
+_NODES = (
+    select(NodeRecord).where(col(NodeRecord.cluster_id) == bindparam("of_cluster")).order_by(col(NodeRecord.node_id))
+)
+
+
 async def nodes_of(session: AsyncSession, cluster_id: str) -> Sequence[NodeRecord]:
     """All nodes of a cluster, removed ones included, by id."""
-    query = select(NodeRecord).where(col(NodeRecord.cluster_id) == cluster_id).order_by(col(NodeRecord.node_id))
-    return (await session.execute(query)).scalars().all()
+    return (await session.execute(_NODES, {"of_cluster": cluster_id})).scalars().all()
 
 
 async def nodes_in_project(session: AsyncSession, project_id: str) -> Sequence[NodeRecord]:
@@ -180,30 +197,23 @@ async def ports_lost(session: AsyncSession, node_id: str) -> int:
     return (await session.execute(query)).scalar_one()
 
 
-async def times_gone(session: AsyncSession, cluster_id: str, key: str) -> int:
-    """How many resources that a cluster had for this are gone by now; the keys of all but the first end in a number."""
-    query = select(func.count()).where(
-        col(LedgerEntry.cluster_id) == cluster_id,
-        (col(LedgerEntry.key) == key) | col(LedgerEntry.key).startswith(f"{key}/", autoescape=True),
-        col(LedgerEntry.state) == EntryState.GONE.value,
-    )
-    return (await session.execute(query)).scalar_one()
+async def entries_under(session: AsyncSession, cluster_id: str, key: str) -> Sequence[LedgerEntry]:
+    """All that a cluster ever had for this, gone or not; the keys of all but the first end in a number."""
+    values = {"of_cluster": cluster_id, "of_key": key, "of_numbered": f"{key.replace('_', '|_')}/%"}
+    return (await session.execute(_UNDER, values)).scalars().all()
 
 
 async def entry_for(session: AsyncSession, cluster_id: str, key: str) -> LedgerEntry | None:
     """The ledger's entry for this purpose."""
-    query = select(LedgerEntry).where(col(LedgerEntry.cluster_id) == cluster_id, col(LedgerEntry.key) == key)
-    return (await session.execute(query)).scalar_one_or_none()
+    return (await session.execute(_FOR, {"of_cluster": cluster_id, "of_key": key})).scalar_one_or_none()
 
 
 async def entries_of(session: AsyncSession, cluster_id: str, *, node_id: str | None = None) -> Sequence[LedgerEntry]:
     """The entries of a cluster, or of one of its nodes, that are not gone; in the order they were intended."""
-    query = select(LedgerEntry).where(
-        col(LedgerEntry.cluster_id) == cluster_id, col(LedgerEntry.state) != EntryState.GONE.value
-    )
+    query, values = _THERE, {"of_cluster": cluster_id}
     if node_id is not None:
-        query = query.where(col(LedgerEntry.node_id) == node_id)
-    return (await session.execute(query.order_by(col(LedgerEntry.resource_id)))).scalars().all()
+        query, values = _THERE_OF_NODE, values | {"of_node": node_id}
+    return (await session.execute(query, values)).scalars().all()
 
 
 async def entry_by_id(session: AsyncSession, cluster_id: str, resource_id: str | None) -> LedgerEntry | None:

@@ -4,7 +4,7 @@ import copy
 import json
 import shutil
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,13 +12,16 @@ from typing import Any
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from prometheus_client import CollectorRegistry
+from sqlalchemy import func, select
 
+from slipway_chassis import work
 from slipway_chassis.clock import SteppingClock
 from slipway_chassis.database import Database
 from slipway_chassis.inline_sqlite import an_inline_database
 from slipway_chassis.outbox import Outgoing
 from slipway_chassis.regions import Region
 from slipway_chassis.service import Service
+from slipway_chassis.tables import work as work_table
 from slipway_contracts.agent import PlanReport
 from slipway_contracts.envelope import Event, parse_event
 from slipway_contracts.healer import NodeRow
@@ -43,6 +46,8 @@ SHORT = timedelta(seconds=3)
 
 ASKS_EVERY = timedelta(seconds=10)
 """An agent whose plan is applied asks for a newer one this often."""
+
+_FIRST_LEASE_TO_END = select(func.min(work_table.c.lease_until))
 
 
 @dataclass
@@ -133,12 +138,22 @@ class Bench:
         raise AssertionError("the provisioner did not come to rest")
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time pass in ticks."""
+        """Let time pass in ticks; those in which nothing is due for anybody only move the clock."""
         end = self.clock.now() + timedelta(seconds=seconds)
         await self.settle()
+        due = await self._due()
         while self.clock.now() < end:
             self.clock.step(min(TICK, end - self.clock.now()))
-            await self.settle()
+            if await self._agents_act() or self.clock.now() >= due:
+                await self.settle()
+                due = await self._due()
+
+    async def _due(self) -> datetime:
+        """When the service has something to do next, or a lease ends that a killed process held."""
+        async with self.database.reading() as session:
+            due = await work.next_due(session, self.service.kinds)
+            held = (await session.execute(_FIRST_LEASE_TO_END)).scalar_one_or_none()
+        return min((each for each in (due, held) if each is not None), default=datetime.max.replace(tzinfo=UTC))
 
     async def _publish(self, batch: Any) -> list[int]:
         message: Outgoing
