@@ -11,17 +11,14 @@ and its commit, a reconciliation that commits and says something, and the same o
 """
 
 import asyncio
-import contextlib
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import aio_pika
 import httpx
 import pytest
 from sqlalchemy import MetaData
@@ -33,9 +30,7 @@ from slipway_chassis.runner import App, running
 from slipway_chassis.service import Service
 from slipway_chassis.settings import ServiceSettings
 from slipway_chassis.testing import a_database, eventually
-from slipway_chassis.topology import BusNames
 from slipway_chassis.work import Lease
-from slipway_contracts import parse_event
 from slipway_contracts.api import ClusterSpec, ClusterSpecChanged
 from slipway_contracts.healer import ClusterHold, ClusterHoldChanged, Hold
 from slipway_contracts.monitor import NodeReady
@@ -44,6 +39,7 @@ from slipway_contracts.testing import a_cluster_spec
 from slipway_platform.demo import sandbox_region
 from slipway_platform.platform import Platform, remove_namespace
 from slipway_platform.platform import running as platform_running
+from tests.bench.events import listening
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
@@ -110,24 +106,6 @@ async def one_heal(platform: Platform, amqp_url: str) -> tuple[float, float]:
                 back = (event.time - provisioned).total_seconds() if provisioned else 0.0
                 return (accepted - gone).total_seconds(), max(back, 0.0)
     raise AssertionError("the worker was not replaced within 120 s")
-
-
-@contextlib.asynccontextmanager
-async def listening(amqp_url: str, namespace: str) -> AsyncIterator[asyncio.Queue[Any]]:
-    """All events of the platform from now on."""
-    received: asyncio.Queue[Any] = asyncio.Queue()
-    connection = await aio_pika.connect(amqp_url)
-    async with connection:
-        channel = await connection.channel()
-        queue = await channel.declare_queue(exclusive=True, auto_delete=True)
-        await queue.bind(BusNames(namespace).events, routing_key="#")
-
-        async def take(message: Any) -> None:
-            async with message.process():
-                received.put_nowait(parse_event(message.body))
-
-        await queue.consume(take)
-        yield received
 
 
 class Echo:

@@ -138,6 +138,15 @@ def test_the_control_api_moves_every_lever(clock: SteppingClock, cloud: Cloud, d
     assert demo.ask("GET", SERVERS).status == 401
 
 
+def test_the_control_api_says_how_long_builds_take(clock: SteppingClock, cloud: Cloud, demo: Tenant) -> None:
+    assert control(cloud, "POST", "times", {"schedule": 0, "build": 30}).status == 204
+    server_id = demo.a_server(demo.a_port()["id"])
+    clock.step(29)
+    assert demo.server(server_id)["status"] == "BUILD"
+    clock.step(2)
+    assert demo.server(server_id)["status"] == "ACTIVE"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "payload", "status"),
     [
@@ -145,9 +154,10 @@ def test_the_control_api_moves_every_lever(clock: SteppingClock, cloud: Cloud, d
         ("DELETE", "load-balancers/nobody", None, 404),
         ("POST", "hosts/nobody", {"up": False}, 404),
         ("POST", "projects/demo/quota", {"colours": 3}, 400),
+        ("POST", "times", {"lunch": 3}, 400),
         ("POST", "nothing", {}, 404),
     ],
-    ids=["server", "load balancer", "host", "quota", "operation"],
+    ids=["server", "load balancer", "host", "quota", "time", "operation"],
 )
 def test_the_control_api_says_what_does_not_exist(
     cloud: Cloud, method: str, path: str, payload: Any, status: int

@@ -76,6 +76,12 @@ def set_quota(cloud: Levers, request: Request, params: Params) -> Response:
     return answer(204)
 
 
+def set_times(cloud: Levers, request: Request, _params: Params) -> Response:
+    """`{"build": 30, "balancer_create": 0}`, in seconds."""
+    cloud.set_times(request.json())
+    return answer(204)
+
+
 def revoke_tokens(cloud: Levers, request: Request, _params: Params) -> Response:
     """`{"user": "demo"}`, or `{}` for all."""
     return answer(200, {"revoked": cloud.revoke_tokens(request.json().get("user"))})
@@ -147,6 +153,7 @@ CONTROL_ROUTES = _Operations(
         ("POST", "members/{id}"): set_member_health,
         ("POST", "hosts/{name}"): set_host,
         ("POST", "projects/{project}/quota"): set_quota,
+        ("POST", "times"): set_times,
         ("POST", "tokens/revoke"): revoke_tokens,
         ("POST", "builds/fail"): fail_builds,
         ("GET", "faults"): list_faults,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 from threading import RLock
 from typing import Literal
 
 from slipway_sandbox.cloud.faults import Effect, Fault, Faults
 from slipway_sandbox.cloud.messages import Json
-from slipway_sandbox.cloud.model import Server
+from slipway_sandbox.cloud.model import CloudTimes, Server
 from slipway_sandbox.cloud.neutron.binding import delete_port
 from slipway_sandbox.cloud.nova.lifecycle import fail, vanish
 from slipway_sandbox.cloud.nova.views import addresses_of, server_status
@@ -159,6 +159,16 @@ class Levers:
                     known = sorted(name for table in tables for name in table)
                     raise ValueError(f"unknown quota {name!r}; known are {', '.join(known)}")
                 table[name] = int(limit)
+
+    def set_times(self, seconds: dict[str, float]) -> None:
+        """How long things take from now on, in seconds, by the names in CloudTimes."""
+        with self.lock:
+            known = [each.name for each in fields(CloudTimes)]
+            for name in seconds:
+                if name not in known:
+                    raise ValueError(f"unknown time {name!r}; known are {', '.join(known)}")
+            changed = {name: timedelta(seconds=float(value)) for name, value in seconds.items()}
+            self.state.times = replace(self.state.times, **changed)
 
     def revoke_tokens(self, user: str | None = None) -> int:
         """Revoke the tokens of a user (name), or all; returns how many."""
