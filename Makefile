@@ -60,8 +60,8 @@ e2e: sync  ## real clusters on servers that boot (needs SLIPWAY_TEST_REAL_ZONE a
 bench: sync  ## measurements, as ratios in one run; see docs/performance.md
 	@$(RUN) python -m dev.backends --rabbitmq --postgresql -- pytest -q -s -m bench tests/bench
 
-secrets: sync  ## passwords and keys for docker-compose.yml, into deploy/compose/secrets (HOST=name for the agents' listeners)
-	@$(RUN) python -m slipway_platform.prepare deploy/compose/secrets $(if $(HOST),--host $(HOST))
+secrets: sync  ## passwords and keys for docker-compose.yml, into deploy/compose/secrets (HOST=name for the agents' listeners, REGION=name)
+	@$(RUN) python -m slipway_platform.prepare deploy/compose/secrets $(if $(HOST),--host $(HOST)) $(if $(REGION),--region $(REGION))
 
 clean:  ## remove what running made
 	@rm -rf .slipway .pytest_cache .mypy_cache .ruff_cache .hypothesis

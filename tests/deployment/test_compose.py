@@ -1,6 +1,8 @@
 """docker-compose.yml: every setting exists, every secret is made, and each service gets all that it needs."""
 
+import base64
 import importlib
+import json
 import re
 import stat
 from pathlib import Path
@@ -8,12 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
+from yarl import URL
 
 from slipway_chassis.regions import load_regions
 from slipway_chassis.settings import load_settings
 from slipway_chassis.tls import SERVICES
+from slipway_platform.bus_definitions import password_hash
 from slipway_platform.demo import sandbox_region
-from slipway_platform.prepare import prepare
+from slipway_platform.prepare import DEFINITIONS, prepare
 from slipway_sandbox.cloud.login import clouds_config
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +51,7 @@ def test_prepare_keeps_what_is_there_and_keeps_others_out(tmp_path: Path) -> Non
     (folder / "master.key").unlink()
     assert [path.name for path in prepare(folder, [])] == ["master.key"]
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert {name for name in before if before[name] != after[name]} == {"master.key"}
+    assert {name for name in before if before[name] != after[name]} == {"master.key", DEFINITIONS}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
@@ -77,6 +81,22 @@ def test_its_settings_are_complete_and_known(
         "SLIPWAY_SECRETS_DIR",
         "SLIPWAY_OTLP_ENDPOINT",
     }
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_service_is_a_user_of_its_own_on_the_bus(compose: dict[str, Any], service: str, tmp_path: Path) -> None:
+    prepare(tmp_path, [], "tokyo")
+    (conf,) = (each for each in compose["services"]["rabbitmq"]["volumes"] if each.endswith(".conf:ro"))
+    loaded = (ROOT / conf.partition(":")[0]).read_text().partition("load_definitions = ")[2].strip()
+    assert compose["services"]["rabbitmq"]["secrets"] == [Path(loaded).name]
+    bus = json.loads((tmp_path / Path(loaded).name).read_text())
+    login = URL((tmp_path / f"slipway_{service}_amqp_url").read_text())
+    assert login.user == ("api.global" if service == "api" else f"{service}.tokyo")
+    (user,) = (each for each in bus["users"] if each["name"] == login.user)
+    salt = base64.b64decode(user["password_hash"])[:4]
+    assert password_hash(str(login.password), salt) == user["password_hash"]
+    assert [each["vhost"] for each in bus["permissions"] if each["user"] == login.user] == [login.path]
+    assert container(compose, service)["environment"][f"SLIPWAY_{service.upper()}_BUS_USERS"] == "true"
 
 
 def test_nobody_listens_on_a_port_of_somebody_else(compose: dict[str, Any]) -> None:
