@@ -4,8 +4,9 @@ I1  Never two servers for one node. Counted are servers that carry the node's ma
     those in ERROR, those that are being deleted, and those that are gone.
 I2  Everything in the cloud that carries our mark is in the ledger under the id it carries, in a state that is not
     "gone"; and at the end nothing is left. What the ledger has as created is in the cloud, unless the story took it.
-I3  What is not ours is never touched: its servers, ports and groups stay as they were.
+I3  What is not ours is never touched: no request that changes something names it, and it stays as it was.
 I4  etcd keeps its majority, and its membership changes one member at a time.
+I8  An effect happens once: what the ledger intends once is made once as a server, however often it is asked for.
 I9  A fact that is not newer than what a service knows changes no row of its database (checked by the bus).
 """
 
@@ -13,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway_sandbox.cloud.messages import Request
 from slipway_sandbox.cloud.model import Server
 from slipway_sandbox.cloud.testing import Tenant
 from slipway_sandbox.machines.etcd_cluster import EtcdClusters
@@ -67,9 +69,10 @@ class Invariants:
         """What there is now is not ours, and stays as it is."""
         self._foreign = self._inventory()
 
-    def check(self) -> None:
-        """What must hold at every moment."""
+    def check(self, request: Request) -> None:
+        """What must hold at every moment, and after this request."""
         self.check_servers()
+        self.check_untouched(request)
         self.check_ledger()
         self.check_etcd()
 
@@ -86,6 +89,27 @@ class Invariants:
         for node_id, count in owners.items():
             if count > 1:
                 self.journal.violated(f"I1: {count} servers for the node {node_id}")
+
+    # -- I8
+
+    def check_made_once(self) -> None:
+        """I8: over all servers that there ever were, but those whose build the cloud gave up."""
+        made = Counter(
+            server.metadata["slipway_resource"]
+            for server in self.cloud.state.servers.values()
+            if "slipway_resource" in server.metadata and not server.fault
+        )
+        for resource_id, count in made.items():
+            if count > 1:
+                self.journal.violated(f"I8: {count} servers were made for one intent, {resource_id}")
+
+    # -- I3
+
+    def check_untouched(self, request: Request) -> None:
+        """I3, from the requests' side."""
+        for cloud_id, what in self._foreign.items():
+            if cloud_id in request.path:
+                self.journal.violated(f"I3: {request.method} {request.path} is about somebody else's {what}")
 
     # -- I4
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from slipway_simulation.branching import in_a_copy
 from slipway_simulation.journal import Violated
-from slipway_simulation.story import Plot, grow_up, live, live_on, plot_of
+from slipway_simulation.story import Plot, a_quiet_plot, grow_up, have_a_day_off, live, live_on, plot_of
 from slipway_simulation.virtual_time import VirtualLoop
 from slipway_simulation.world import World
 
@@ -75,6 +75,21 @@ def run_plot(
 ) -> Outcome:
     """One story from beginning to end; `kill_at` are crash points and their passages at which the process dies."""
     return _in_a_world(partial(_run, plot, seed, echo, frozenset(kill_at), parts))
+
+
+def run_day_off(seed: int, away_for: float) -> Outcome:
+    """The story of a quiet cluster whose services are all away for so many seconds."""
+
+    async def story(folder: Path) -> Outcome:
+        began = time.process_time()
+        world, plot = World(seed, folder), a_quiet_plot()
+        await world.open()
+        try:
+            return await _told(world, plot, seed, have_a_day_off(world, plot, away_for), began)
+        finally:
+            await world.close()
+
+    return _in_a_world(story)
 
 
 def _in_a_world(story: Callable[[Path], Coroutine[Any, Any, T]]) -> T:

@@ -29,6 +29,11 @@ class Sight:
         found = self.api.ask("SELECT state FROM operations WHERE kind = 'delete_cluster'")
         return found == [("succeeded",)]
 
+    def cluster_id(self) -> str:
+        """The story's cluster."""
+        [(cluster_id,)] = self.api.ask("SELECT cluster_id FROM clusters")
+        return str(cluster_id)
+
     def our_servers(self) -> list[Server]:
         """Those that carry our mark."""
         return [server for server in self.cloud.state.live_servers() if "slipway_node" in server.metadata]

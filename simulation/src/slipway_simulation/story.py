@@ -115,6 +115,27 @@ async def live_on(world: World, plot: Plot) -> None:
         await _be_deleted(world, plot, trouble)
 
 
+async def have_a_day_off(world: World, plot: Plot, away_for: float) -> None:
+    """I7 and I6: all services die together and stay away; the cluster is as they left it, and stays so afterwards."""
+    await grow_up(world, plot.counts)
+    before = {server.id for server in world.sight.our_servers()}
+    for process in world.processes.values():
+        process.kill("the end of the day", back_after=away_for)
+    await world.pass_time(away_for)
+    _require_same(world, before, "while all services were away")
+    await come_to_rest(world, plot)
+    await world.pass_time(plot.rests_within)
+    _require_same(world, before, "after all services had come back")
+    await come_to_rest(world, plot)
+
+
+def _require_same(world: World, before: set[str], when: str) -> None:
+    now = {server.id for server in world.sight.our_servers()}
+    if now != before:
+        world.journal.violated(f"I7: {len(before - now)} servers were taken and {len(now - before)} made {when}")
+        world.journal.check()
+
+
 async def _be_disturbed(world: World, plot: Plot, trouble: Trouble) -> None:
     await world.pass_time(plot.faults_last * plot.random.uniform(0.2, 1.0))
     if plot.scale_to is not None:
@@ -123,6 +144,8 @@ async def _be_disturbed(world: World, plot: Plot, trouble: Trouble) -> None:
     await world.pass_time(plot.faults_last)
     trouble.end()
     await come_to_rest(world, plot)
+    await world.stranger.require_kept_out(world.sight.cluster_id())
+    world.invariants.check_made_once()
     world.invariants.check_kept()
     world.invariants.check_foreign()
 

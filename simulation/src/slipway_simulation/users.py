@@ -9,6 +9,7 @@ from slipway_api.domain.people import Caller
 from slipway_api.domain.problems import Problem
 from slipway_api.domain.requests import ClusterRequest, PoolChange, PoolRequest
 from slipway_api.gateway import Gateway
+from slipway_api.listings import PageRequest, list_clusters
 from slipway_contracts.values import Role
 from slipway_sandbox.cloud.testing import Tenant
 from slipway_simulation.journal import Journal
@@ -37,17 +38,39 @@ class User:
         request = ClusterRequest(name=NAME, pools=pools)
         await self._ask("create", lambda gateway, caller, context: gateway.clusters.create(caller, context, request))
 
-    async def scale(self, count: int) -> None:
+    async def scale(self, count: int, cluster: str = NAME) -> None:
         """That many workers. Raises NotAccepted."""
         request = PoolChange(count=count)
         await self._ask(
             f"scale to {count}",
-            lambda gateway, caller, context: gateway.pools.change(caller, context, NAME, "worker", request),
+            lambda gateway, caller, context: gateway.pools.change(caller, context, cluster, "worker", request),
         )
 
-    async def delete(self) -> None:
+    async def delete(self, cluster: str = NAME) -> None:
         """The cluster is to go. Raises NotAccepted."""
-        await self._ask("delete", lambda gateway, caller, context: gateway.clusters.delete(caller, context, NAME))
+        await self._ask("delete", lambda gateway, caller, context: gateway.clusters.delete(caller, context, cluster))
+
+    async def require_kept_out(self, cluster_id: str) -> None:
+        """I11: of a cluster of another project she sees and changes nothing, though she knows its id."""
+        self.tenant.log_in()
+
+        async def listed(running: Running) -> list[Any]:
+            gateway: Gateway = running.interfaces["gateway"]
+            caller = await gateway.gatekeeper.caller(self.tenant.token, None)
+            async with gateway.service.database.reading() as session:
+                return [*await list_clusters(session, caller, PageRequest(100), name=None, states=(), region=None)]
+
+        if seen := await self.api.call(listed):
+            self.journal.violated(f"I11: a stranger sees {seen}")
+        for attempt in (self.scale(0, cluster_id), self.delete(cluster_id)):
+            try:
+                await attempt
+            except NotAccepted as refusal:
+                problem = refusal.__cause__
+                if not (isinstance(problem, Problem) and problem.code == "not_found"):
+                    self.journal.violated(f"I11: a stranger learns: {refusal}")
+            else:
+                self.journal.violated("I11: a stranger may change somebody else's cluster")
 
     async def _ask(self, what: str, change: Change) -> None:
         async def answer(running: Running) -> Any:

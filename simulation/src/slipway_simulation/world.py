@@ -96,11 +96,12 @@ class World:
         tenant = Tenant(cloud)
         self.invariants.furnish_foreign(tenant)
         self.user = User(self.processes["api"], tenant, self.journal)
+        self.stranger = User(self.processes["api"], Tenant(cloud, "sandbox-other"), self.journal)
         self.sight = Sight(self.processes["api"].store, provisioner.store, cloud, self.room)
         cloud.seen = self._after_request
 
-    def _after_request(self, _request: Request) -> None:
-        self.invariants.check()
+    def _after_request(self, request: Request) -> None:
+        self.invariants.check(request)
         asyncio.get_running_loop().call_soon(self.room.follow)
 
     def _build(self, process: ServiceProcess) -> Running:
