@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from slipway_contracts.agent import Action, Certificate, File, HttpProbe, ProgramVersion, Remove
+from slipway_contracts.agent import Action, Certificate, File, HttpProbe, Package, ProgramVersion, Remove
 from slipway_contracts.values import Role
 from slipway_node_agent import cloud_config, config
 from slipway_provisioner.domain.plans import kubelet, machine
 from slipway_provisioner.domain.plans.model import RenderedPlan
 from slipway_provisioner.domain.plans.render import render_plan
-from slipway_provisioner.domain.plans.testing import plan_inputs
+from slipway_provisioner.domain.plans.testing import a_release, plan_inputs
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "nodes.md").read_text()
@@ -29,7 +29,7 @@ SOURCES = {
 }  # fmt: skip
 """Where the provisioner's codes of nodes are written."""
 
-PLANS = {role: render_plan(plan_inputs(role)) for role in Role}
+PLANS = {role: render_plan(plan_inputs(role, release=a_release(packages=True))) for role in Role}
 
 
 def told() -> set[str]:
@@ -51,6 +51,15 @@ def paths_of(action: Action) -> set[str]:
 def general(path: str) -> str:
     path = re.sub(r"/v\d+\.\d+\.\d+/", "/<release>/", re.sub(r"/etcd-\d+\.\d+\.\d+/", "/etcd-<version>/", path))
     return path.replace("registry.k8s.io", "<registry>")
+
+
+def test_what_comes_from_the_mirror_is_named() -> None:
+    packages = [each for each in actions(PLANS[Role.WORKER]) if isinstance(each, Package)]
+    assert len(packages) == 3
+    named = {path for path in told() if path.startswith("/")}
+    for package in packages:
+        assert any(path.startswith(package.folder) for path in named), package.folder
+        assert package.name != "cni_plugins" or {*package.programs, *package.places} <= told()
 
 
 def actions(plan: RenderedPlan) -> list[Action]:
