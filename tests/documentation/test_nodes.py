@@ -9,6 +9,7 @@ import pytest
 from slipway_contracts.agent import Action, Certificate, File, HttpProbe, Package, ProgramVersion, Remove
 from slipway_contracts.values import Role
 from slipway_node_agent import cloud_config, config
+from slipway_provisioner import plan_progress
 from slipway_provisioner.domain.plans import kubelet, machine
 from slipway_provisioner.domain.plans.model import RenderedPlan
 from slipway_provisioner.domain.plans.render import render_plan
@@ -102,24 +103,41 @@ def test_the_kernels_settings_are_named() -> None:
     assert settings <= told()
 
 
-def codes() -> set[str]:
-    """Every code that a node's plan, its agent or the provisioner can give for it."""
-    found = set()
+def agents_codes() -> set[str]:
+    """Every code that an agent itself gives for a failed step."""
+    found = {action.code for plan in PLANS.values() for action in actions(plan) if isinstance(action, ProgramVersion)}
     for source in set(AGENT.glob("*.py")) - {AGENT / "testing.py"}:
         text = source.read_text()
         found |= set(RAISED.findall(text)) | {code for pair in CHOSEN.findall(text) for code in pair}
+    return found
+
+
+def rows_of_causes() -> list[list[str]]:
+    """The cells of the tables of causes."""
+    rows = [line for line in DOCUMENT.splitlines() if re.match(r"\| `[A-Z]\w+`", line) and line.count("|") == 5]
+    return [row.split("|")[1:] for row in rows]
+
+
+def codes() -> set[str]:
+    """Every code that a node's plan, its agent or the provisioner can give for it."""
+    found = agents_codes()
     for name, pattern in SOURCES.items():
         (source,) = [path for path in PROVISIONER.rglob(name) if "testing" not in path.parts]
         found |= set(pattern.findall(source.read_text()))
     for plan in PLANS.values():
         for action in actions(plan):
-            found |= {action.code} if isinstance(action, ProgramVersion) else set()
             found |= {action.waiting_code} if isinstance(action, HttpProbe) else set()
     return found
 
 
 def test_every_cause_has_a_remedy() -> None:
     assert {"ArtifactDigestMismatch", "WaitingForEtcd", "TokenTaken", "QuotaExceeded", "NoRoute"} <= codes()
-    rows = [line for line in DOCUMENT.splitlines() if re.match(r"\| `[A-Z]\w+`", line) and line.count("|") == 5]
-    explained = {code for row in rows for code in re.findall(r"`([A-Z]\w+)`", row.split("|")[1])}
+    explained = {code for cells in rows_of_causes() for code in re.findall(r"`([A-Z]\w+)`", cells[0])}
     assert codes() - explained == set()
+
+
+def test_the_operators_moves_are_those_that_nodes_show() -> None:
+    """An agent's code says nothing of whose move it is: the provisioner does."""
+    told_so = {code for cells in rows_of_causes() if "O" in cells[1] for code in re.findall(r"`(\w+)`", cells[0])}
+    assert told_so & agents_codes() == set(plan_progress._OPERATORS) & agents_codes()
+    assert set(plan_progress._OPERATORS) <= told_so
