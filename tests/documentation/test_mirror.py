@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from slipway_chassis.releases import REQUIRED_PROGRAMS, Releases, completed, load_releases
-from slipway_sandbox.machines.mirror import PROGRAMS, make_mirror
+from slipway_chassis.releases import OPTIONAL_PACKAGES, REQUIRED_PROGRAMS, Releases, completed, load_releases
+from slipway_sandbox.machines.mirror import PACKAGES, PROGRAMS, make_mirror
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "mirror.md").read_text()
 TOLD = set(re.findall(r"`([^`\n]+)`", DOCUMENT))
@@ -57,9 +57,18 @@ def test_programs_and_images_are_those_of_the_release(tmp_path: Path) -> None:
     assert set(REQUIRED_PROGRAMS) <= set(PROGRAMS) <= TOLD
 
 
+def test_packages_are_those_of_the_release_by_upstreams_names(tmp_path: Path) -> None:
+    release = load_releases(make_mirror(tmp_path, [RELEASE])).named(RELEASE)
+    assert set(PACKAGES) == set(OPTIONAL_PACKAGES) == set(release.package_versions)
+    assert {*PACKAGES, *PACKAGES.values()} <= TOLD
+    for name, version in release.package_versions.items():
+        (row,) = [line for line in DOCUMENT.splitlines() if line.startswith(f"| `{name}` |")]
+        assert version in row
+
+
 def test_the_check_passes_a_right_mirror_and_names_the_images(mirror: tuple[Path, str]) -> None:
     said = checked(*mirror)
-    assert {f"right {RELEASE} {program}" for program in PROGRAMS} <= set(said)
+    assert {f"right {RELEASE} {program}" for program in (*PROGRAMS, *PACKAGES)} <= set(said)
     assert "registry.k8s.io/pause:3.10.2" in said
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from slipway_contracts.agent import Action, Certificate, File, HttpProbe, ProgramVersion, Remove
+from slipway_contracts.agent import Action, Certificate, File, HttpProbe, Package, ProgramVersion, Remove
 from slipway_contracts.values import Role
 from slipway_node_agent import cloud_config, config
+from slipway_provisioner import plan_progress
 from slipway_provisioner.domain.plans import kubelet, machine
 from slipway_provisioner.domain.plans.model import RenderedPlan
 from slipway_provisioner.domain.plans.render import render_plan
-from slipway_provisioner.domain.plans.testing import plan_inputs
+from slipway_provisioner.domain.plans.testing import a_release, plan_inputs
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "nodes.md").read_text()
@@ -29,7 +30,7 @@ SOURCES = {
 }  # fmt: skip
 """Where the provisioner's codes of nodes are written."""
 
-PLANS = {role: render_plan(plan_inputs(role)) for role in Role}
+PLANS = {role: render_plan(plan_inputs(role, release=a_release(packages=True))) for role in Role}
 
 
 def told() -> set[str]:
@@ -51,6 +52,15 @@ def paths_of(action: Action) -> set[str]:
 def general(path: str) -> str:
     path = re.sub(r"/v\d+\.\d+\.\d+/", "/<release>/", re.sub(r"/etcd-\d+\.\d+\.\d+/", "/etcd-<version>/", path))
     return path.replace("registry.k8s.io", "<registry>")
+
+
+def test_what_comes_from_the_mirror_is_named() -> None:
+    packages = [each for each in actions(PLANS[Role.WORKER]) if isinstance(each, Package)]
+    assert len(packages) == 3
+    named = {path for path in told() if path.startswith("/")}
+    for package in packages:
+        assert any(path.startswith(package.folder) for path in named), package.folder
+        assert package.name != "cni_plugins" or {*package.programs, *package.places} <= told()
 
 
 def actions(plan: RenderedPlan) -> list[Action]:
@@ -93,24 +103,41 @@ def test_the_kernels_settings_are_named() -> None:
     assert settings <= told()
 
 
-def codes() -> set[str]:
-    """Every code that a node's plan, its agent or the provisioner can give for it."""
-    found = set()
+def agents_codes() -> set[str]:
+    """Every code that an agent itself gives for a failed step."""
+    found = {action.code for plan in PLANS.values() for action in actions(plan) if isinstance(action, ProgramVersion)}
     for source in set(AGENT.glob("*.py")) - {AGENT / "testing.py"}:
         text = source.read_text()
         found |= set(RAISED.findall(text)) | {code for pair in CHOSEN.findall(text) for code in pair}
+    return found
+
+
+def rows_of_causes() -> list[list[str]]:
+    """The cells of the tables of causes."""
+    rows = [line for line in DOCUMENT.splitlines() if re.match(r"\| `[A-Z]\w+`", line) and line.count("|") == 5]
+    return [row.split("|")[1:] for row in rows]
+
+
+def codes() -> set[str]:
+    """Every code that a node's plan, its agent or the provisioner can give for it."""
+    found = agents_codes()
     for name, pattern in SOURCES.items():
         (source,) = [path for path in PROVISIONER.rglob(name) if "testing" not in path.parts]
         found |= set(pattern.findall(source.read_text()))
     for plan in PLANS.values():
         for action in actions(plan):
-            found |= {action.code} if isinstance(action, ProgramVersion) else set()
             found |= {action.waiting_code} if isinstance(action, HttpProbe) else set()
     return found
 
 
 def test_every_cause_has_a_remedy() -> None:
     assert {"ArtifactDigestMismatch", "WaitingForEtcd", "TokenTaken", "QuotaExceeded", "NoRoute"} <= codes()
-    rows = [line for line in DOCUMENT.splitlines() if re.match(r"\| `[A-Z]\w+`", line) and line.count("|") == 5]
-    explained = {code for row in rows for code in re.findall(r"`([A-Z]\w+)`", row.split("|")[1])}
+    explained = {code for cells in rows_of_causes() for code in re.findall(r"`([A-Z]\w+)`", cells[0])}
     assert codes() - explained == set()
+
+
+def test_the_operators_moves_are_those_that_nodes_show() -> None:
+    """An agent's code says nothing of whose move it is: the provisioner does."""
+    told_so = {code for cells in rows_of_causes() if "O" in cells[1] for code in re.findall(r"`(\w+)`", cells[0])}
+    assert told_so & agents_codes() == set(plan_progress._OPERATORS) & agents_codes()
+    assert set(plan_progress._OPERATORS) <= told_so

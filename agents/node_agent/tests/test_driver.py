@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import io
 import json
 import ssl
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -24,6 +26,18 @@ from slipway_node_agent.transport import perform_call, perform_fetch, perform_pr
 from .a_pki import Authority
 
 PROGRAM = b"#!/bin/sh\necho made > $1\n"
+
+
+def a_package() -> bytes:
+    """An archive with that program."""
+    buffer, entry = io.BytesIO(), tarfile.TarInfo("bin/packed")
+    entry.size, entry.mode = len(PROGRAM), 0o755
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.addfile(entry, io.BytesIO(PROGRAM))
+    return buffer.getvalue()
+
+
+PACKAGE = a_package()
 
 
 class Region:
@@ -143,6 +157,16 @@ def test_an_agent_claims_applies_reports_and_observes_over_mutual_tls(
         {"kind": "certificate", "name": "client", "key_path": "/pki/c.key", "cert_path": "/pki/c.crt"},
         {"kind": "command", "argv": [str(host.locate(program)), str(host.locate("/made"))], "creates": "/made"},
     ]
+    package = {
+        "kind": "package",
+        "name": "packed",
+        "programs": ["packed"],
+        "places": ["/opt/bin"],
+        "url": mirror + "/package",
+        "sha256": hashlib.sha256(PACKAGE).hexdigest(),
+        "folder": "/opt",
+        "archive": True,
+    }
     health = {
         "kind": "http_probe",
         "url": region.origin + "/healthz",
@@ -153,7 +177,7 @@ def test_an_agent_claims_applies_reports_and_observes_over_mutual_tls(
         "waiting_code": "Waiting",
         "waiting": "it starts",
     }
-    region.plan = a_plan(("files", files), ("health", [health]))
+    region.plan = a_plan(("files", [*files, package]), ("health", [health]))
     driver = Driver(host, AgentConfig())
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(driver.run()))
@@ -167,6 +191,9 @@ def test_an_agent_claims_applies_reports_and_observes_over_mutual_tls(
     assert codes == [0]
     assert region.told["claim"][0]["token"] == TOKEN
     assert host.read_file("/made") == "made\n"
+    assert host.locate("/opt/bin/packed").read_bytes() == PROGRAM
+    assert host.mode("/opt/bin/packed") == 0o755
+    assert not host.exists("/var/lib/slipway/packages/packed.tar.gz")
     assert host.mode("/var/lib/slipway/agent.key") == 0o600
     facts = host.certificate(host.read_file("/pki/c.crt") or "")
     assert facts is not None
@@ -227,9 +254,10 @@ class Plain(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
-        self.send_header("Content-Length", str(len(PROGRAM) + (5 if self.path == "/torn" else 0)))
+        content = PACKAGE if self.path == "/package" else PROGRAM
+        self.send_header("Content-Length", str(len(content) + (5 if self.path == "/torn" else 0)))
         self.end_headers()
-        self.wfile.write(PROGRAM)
+        self.wfile.write(content)
 
 
 @pytest.fixture

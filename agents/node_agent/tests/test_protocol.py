@@ -24,6 +24,16 @@ PLAN = protocol.Plan(
             title="One of each",
             actions=(
                 protocol.Artifact(url="http://mirror/etcd", sha256=sha256("etcd"), path="/usr/local/bin/etcd"),
+                protocol.Package(
+                    name="containerd",
+                    programs=("containerd",),
+                    places=("/usr/local/bin", "/usr/bin"),
+                    url="http://mirror/containerd.tar.gz",
+                    sha256=sha256("archive of bin/containerd"),
+                    folder="/usr/local",
+                    archive=True,
+                ),
+                protocol.UnitFile(name="containerd.service", content="[Service]"),
                 protocol.File(path="/pki/ca.crt", content="CA"),
                 protocol.Certificate(
                     name="client",
@@ -66,12 +76,15 @@ BODIES: dict[str, type[protocol.Value]] = {
 }
 
 
+MIRROR = {"http://mirror/etcd": "etcd", "http://mirror/containerd.tar.gz": "archive of bin/containerd"}
+
+
 def bodies(driver: FakeDriver) -> list[tuple[str, dict[str, Any]]]:
     return [(e.path, e.body) for e in driver.effects if isinstance(e, Call) and e.body is not None]
 
 
 def a_node() -> FakeServices:
-    services = FakeServices(a_host(), plans=[PLAN.model_dump(mode="json")], mirror={"http://mirror/etcd": "etcd"})
+    services = FakeServices(a_host(), plans=[PLAN.model_dump(mode="json")], mirror=dict(MIRROR))
     services.host.programs["runc"] = lambda *_: Executed(0, "runc version 1.1.5")
     services.host.programs["modprobe"] = lambda host, effect: Executed(0 if effect.env == {"A": "b"} else 1)
     return services

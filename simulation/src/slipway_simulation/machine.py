@@ -28,6 +28,7 @@ from slipway_node_agent.effects import (
     Probe,
     ProbeAnswer,
     Reply,
+    Unpack,
     Wait,
 )
 from slipway_node_agent.host import UNIT_DIRECTORY, HostRefused
@@ -39,6 +40,7 @@ from slipway_sandbox.machines.etcd_cluster import EtcdClusters
 from slipway_sandbox.machines.host import EmulatedHost
 from slipway_sandbox.machines.image import BASE_UNITS, VERSIONS
 from slipway_sandbox.machines.kubernetes import KubernetesModel
+from slipway_sandbox.machines.packages import unpack
 from slipway_sandbox.machines.programs.kubeadm import Kubeadm, init_control_plane
 from slipway_simulation.cluster_apis import ClusterApis
 from slipway_simulation.ground import Ground
@@ -222,6 +224,8 @@ class Machine:
         if isinstance(effect, Fetch):
             self.host.disk.install(effect.path, effect.sha256, effect.mode, effect.url)
             return Fetched(effect.sha256)
+        if isinstance(effect, Unpack):
+            return unpack(self.host.disk, effect)
         await asyncio.sleep(self._random.uniform(0.1, 1.0))
         return self._execute(effect)
 

@@ -1,3 +1,3 @@
 """The agent on every node: applies its plan, reports what it sees. Standard library only, Python 3.9 and newer."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

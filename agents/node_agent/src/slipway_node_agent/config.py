@@ -16,6 +16,8 @@ CERT_PATH = STATE_DIRECTORY + "/agent.crt"
 TRUST_PATH = STATE_DIRECTORY + "/trust.crt"
 IDENTITY_PATH = STATE_DIRECTORY + "/identity.json"
 MEMORY_PATH = STATE_DIRECTORY + "/state.json"
+PACKAGES_FOLDER = STATE_DIRECTORY + "/packages"
+"""Archives, until they are unpacked."""
 
 
 @dataclass(frozen=True)

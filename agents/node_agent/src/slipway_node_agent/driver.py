@@ -9,8 +9,9 @@ import threading
 import traceback
 from typing import Any
 
+from slipway_node_agent.archives import perform_unpack
 from slipway_node_agent.config import AgentConfig
-from slipway_node_agent.effects import Answer, Call, Doing, Effect, Fetch, Probe, Wait
+from slipway_node_agent.effects import Answer, Call, Doing, Effect, Fetch, Probe, Unpack, Wait
 from slipway_node_agent.host import HostRefused
 from slipway_node_agent.observations import observe_loop
 from slipway_node_agent.plans import plan_loop
@@ -64,6 +65,8 @@ class Driver:
             return perform_probe(effect, self._host.locate)
         if isinstance(effect, Fetch):
             return perform_fetch(effect, self._host.locate)
+        if isinstance(effect, Unpack):
+            return perform_unpack(effect, self._host.locate)
         if isinstance(effect, Wait):
             self._stopped.wait(effect.seconds)
             return None

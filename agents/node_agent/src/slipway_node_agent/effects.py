@@ -9,6 +9,7 @@ hundreds of agents, or a simulation that steps a clock; the loops cannot tell.
     Wait        None                           lets that many seconds pass on the host's clock
     Probe       ProbeAnswer                    GET a health endpoint *as seen from the host*; never raises
     Fetch       Fetched or CallFailed          downloads, checks, puts the file in its place
+    Unpack      Unpacked                       takes the files out of an archive; never raises
     Execute     Executed                       runs a program on the host to its end or its timeout; never raises
 
 Paths in effects are paths of the host. A loop never ends by itself; `close()` stops it at any point without harm.
@@ -77,6 +78,15 @@ class Fetch:
 
 
 @dataclass(frozen=True)
+class Unpack:
+    """Take all files of the tar.gz at `path` into `folder`, those named in `last` after all others (`archives.py`)."""
+
+    path: str
+    folder: str
+    last: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Execute:
     """Run a program without a shell; `env` is added to the host's plain environment."""
 
@@ -117,6 +127,14 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class Unpacked:
+    """The archive's files are in their places, or a sentence and a code say why not all of them are."""
+
+    trouble: str | None = None
+    code: str = "ArtifactUnusable"
+
+
+@dataclass(frozen=True)
 class Executed:
     """How the program ended; None when it was killed at its timeout. `output` is the end of stdout and stderr."""
 
@@ -124,8 +142,8 @@ class Executed:
     output: str = field(default="", repr=False)
 
 
-Effect = Union[Call, Wait, Probe, Fetch, Execute]
-Answer = Union[Reply, CallFailed, ProbeAnswer, Fetched, Executed, None]
+Effect = Union[Call, Wait, Probe, Fetch, Unpack, Execute]
+Answer = Union[Reply, CallFailed, ProbeAnswer, Fetched, Unpacked, Executed, None]
 Doing = Generator[Effect, Answer, T]
 """A part of a loop that ends with a T."""
 
@@ -148,6 +166,13 @@ def fetch(effect: Fetch) -> Doing[Fetched | CallFailed]:
     """The answer to a download."""
     answer = yield effect
     assert isinstance(answer, (Fetched, CallFailed)), f"a driver answered {answer!r} to {effect!r}"
+    return answer
+
+
+def unpack(effect: Unpack) -> Doing[Unpacked]:
+    """What became of an archive's files."""
+    answer = yield effect
+    assert isinstance(answer, Unpacked), f"a driver answered {answer!r} to {effect!r}"
     return answer
 
 

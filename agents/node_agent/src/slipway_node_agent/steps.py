@@ -20,6 +20,7 @@ from slipway_node_agent.errors import StepFailed
 from slipway_node_agent.host import Host, HostRefused
 from slipway_node_agent.membership import ensure_member
 from slipway_node_agent.memory import Memory
+from slipway_node_agent.packages import ensure_package, ensure_unit_file
 from slipway_node_agent.run import Run
 from slipway_node_agent.versions import ensure_version
 
@@ -65,6 +66,8 @@ def _apply(run: Run, step: str, action: Action, entries: Sequence[Action]) -> Do
     kind = action["kind"]
     if kind == "artifact":
         yield from ensure_artifact(run, action)
+    elif kind == "package":
+        yield from ensure_package(run, action)
     elif kind == "file":
         ensure_file(run.host, action["path"], action["content"], int(action.get("mode", 0o644)))
     elif kind == "certificate":
@@ -72,6 +75,8 @@ def _apply(run: Run, step: str, action: Action, entries: Sequence[Action]) -> Do
         ensure_kubeconfig(run, action)
     elif kind == "unit":
         yield from ensure_unit(run, action)
+    elif kind == "unit_file":
+        ensure_unit_file(run.host, action["name"], action["content"])
     elif kind == "command":
         yield from ensure_command(run, action)
     elif kind == "remove":

@@ -26,6 +26,8 @@ from slipway_node_agent.effects import (
     Probe,
     ProbeAnswer,
     Reply,
+    Unpack,
+    Unpacked,
     Wait,
 )
 from slipway_node_agent.host import UNIT_DIRECTORY, CertificateFacts, HostRefused
@@ -237,6 +239,8 @@ class FakeDriver:
             return ProbeAnswer(status, "connection refused" if status is None else str(status))
         if isinstance(effect, Fetch):
             return self._fetch(effect)
+        if isinstance(effect, Unpack):
+            return self._unpack(effect)
         program = self.host.programs.get(effect.argv[0])
         return Executed(127, f"{effect.argv[0]}: command not found") if program is None else program(self.host, effect)
 
@@ -248,6 +252,15 @@ class FakeDriver:
         if sha256(content) == effect.sha256:
             self.host.write_file(effect.path, content, effect.mode)
         return Fetched(sha256(content))
+
+    def _unpack(self, effect: Unpack) -> Unpacked:
+        """An archive is the text `archive of NAME NAME ...`; each file is a text that names itself."""
+        text = self.host.read_file(effect.path) or ""
+        if not text.startswith("archive of "):
+            return Unpacked("it is no whole tar.gz: not a gzip file")
+        for name in text.split()[2:]:
+            self.host.write_file(f"{effect.folder}/{name}", f"program {name}", 0o755)
+        return Unpacked()
 
 
 def a_host(url: str = "https://provisioner.example") -> FakeHost:

@@ -13,6 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 REQUIRED_PROGRAMS = ("kubelet", "kubeadm", "etcd", "etcdctl", "etcdutl")
+OPTIONAL_PACKAGES = ("containerd", "runc", "cni_plugins")
+"""Of the mirror too, for machines whose image lacks them."""
 REQUIRED_IMAGES = ("pause", "kube_apiserver", "kube_proxy", "coredns", "flannel", "flannel_cni")
 VERSION = r"^\d+\.\d+\.\d+$"
 T = TypeVar("T")
@@ -53,6 +55,11 @@ class Range(_Section):
     at_least: str = Field(pattern=VERSION)
     below: str | None = Field(default=None, pattern=VERSION)
 
+    @property
+    def told(self) -> str:
+        """For people."""
+        return f"{self.at_least} or newer" + (f", and older than {self.below}" if self.below else "")
+
     def has(self, version: str) -> bool:
         """Whether the version is one of them; as numbers, so that 3.10.0 is newer than 3.9.0."""
         found = _numbers(version)
@@ -65,6 +72,7 @@ class Release(_Section):
     artifacts: dict[str, Program]
     images: dict[str, str]
     etcd_version: str = Field(pattern=VERSION)
+    package_versions: dict[str, str] = Field(default={}, description="of what a mirror gives to images that lack it")
     kubelet_skew: int = Field(default=3, ge=0, description="minor versions that a kubelet may be older by")
     supports: dict[str, Range] = Field(default={}, description="versions of other programs that it runs with")
 
@@ -81,11 +89,22 @@ class Release(_Section):
             raise ValueError("kube_apiserver must be <repository>/kube-apiserver:<release>")
         return images
 
+    @field_validator("package_versions")
+    @classmethod
+    def _whole_versions(cls, versions: dict[str, str]) -> dict[str, str]:
+        for name, version in versions.items():
+            if not re.match(VERSION, version):
+                raise ValueError(f"{name}: {version!r} is no version such as 1.2.3")
+        return versions
+
     @model_validator(mode="after")
-    def _etcd_in_range(self) -> "Release":
-        supported = self.supports.get("etcd")
-        if supported is not None and not supported.has(self.etcd_version):
-            raise ValueError(f"etcd_version {self.etcd_version} is not supported: {supported.at_least} or newer is")
+    def _versions_in_range(self) -> "Release":
+        found = {"etcd": ("etcd_version", self.etcd_version)}
+        found |= {name: (f"package_versions.{name}", version) for name, version in self.package_versions.items()}
+        for name, (where, version) in found.items():
+            supported = self.supports.get(name)
+            if supported is not None and not supported.has(version):
+                raise ValueError(f"{where} {version} is not supported: {supported.told} is")
         return self
 
     @property
@@ -144,7 +163,7 @@ def completed(name: str, written: Any) -> Any:
     if usual is None or not isinstance(written, dict):
         return written
     merged = {**usual, **written}
-    for part in ("images", "supports"):
+    for part in ("images", "supports", "package_versions"):
         merged[part] = {**usual[part], **written.get(part, {})}
     merged["images"] = {key: str(image).replace("{release}", name) for key, image in merged["images"].items()}
     return merged

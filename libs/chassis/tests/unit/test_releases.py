@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
-from slipway_chassis.releases import REQUIRED_PROGRAMS, Range, Release, completed, load_releases, shipped
+from slipway_chassis.releases import (
+    OPTIONAL_PACKAGES,
+    REQUIRED_PROGRAMS,
+    Range,
+    Release,
+    completed,
+    load_releases,
+    shipped,
+)
 
 
 def programs(release: str = "v1.36.3") -> dict[str, Any]:
@@ -50,6 +58,15 @@ def test_what_a_region_says_itself_goes_first(tmp_path: Path) -> None:
     assert "runc" in release.supports
 
 
+def test_a_mirror_may_have_what_images_lack(tmp_path: Path) -> None:
+    packages = {name: {"file": f"packages/{name}.tar.gz", "sha256": "1" * 64} for name in OPTIONAL_PACKAGES}
+    own = {"artifacts": programs() | packages, "package_versions": {"containerd": "2.2.0"}}
+    release = load_releases(written(tmp_path, {"v1.36.3": own})).named("v1.36.3")
+    assert release.artifacts["cni_plugins"].file == "packages/cni_plugins.tar.gz"
+    assert release.package_versions["containerd"] == "2.2.0"
+    assert release.package_versions["runc"] == shipped()["v1.36"]["package_versions"]["runc"]
+
+
 def test_of_an_unknown_release_everything_has_to_be_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"v1\.99\.0\.images: Field required"):
         load_releases(written(tmp_path, {"v1.99.0": {"artifacts": programs()}}))
@@ -61,6 +78,7 @@ def test_what_is_shipped_is_complete_and_fits_together(minor: str) -> None:
     assert release.supports["etcd"].has(release.etcd_version)
     assert all(":" in image and "{" not in image for image in release.images.values())
     assert {"containerd", "runc"} <= set(release.supports)
+    assert set(release.package_versions) == set(OPTIONAL_PACKAGES)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +120,12 @@ def broken(*path: str, value: object = None) -> str:
         pytest.param(broken("images", "kube_apiserver", value="x"), "must be <repository>", id="no repository"),
         pytest.param(broken("etcd_version", value="3"), "etcd_version", id="no version"),
         pytest.param(broken("etcd_version", value="3.4.0"), "etcd_version 3.4.0 is not supported", id="an old etcd"),
+        pytest.param(broken("package_versions", "runc", value="2"), "runc: '2' is no version", id="half a version"),
+        pytest.param(
+            broken("package_versions", "containerd", value="1.7.28"),
+            "containerd 1.7.28 is not supported: 2.0.0 or newer, and older than 3.0.0 is",
+            id="a containerd out of the range",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_file_and_field(tmp_path: Path, text: str, says: str) -> None:

@@ -65,6 +65,31 @@ class Artifact(Value):
     mode: int = 0o755
 
 
+class Package(Value):
+    """Programs that the image may lack: fetched only if one of them is in none of the places; what is there stays.
+
+    The digest is checked before anything of the file is used. Of an archive, only files and folders are taken, and
+    none that would lie outside of the folder; with anything else in it the step fails with ArtifactUnusable.
+    """
+
+    kind: Literal["package"] = "package"
+    name: str = Field(examples=["containerd"])
+    programs: tuple[str, ...] = Field(min_length=1, description="names of files", examples=[("containerd",)])
+    places: tuple[str, ...] = Field(description="folders where the image may have them", examples=[("/usr/bin",)])
+    url: str
+    sha256: str
+    folder: str = Field(description="where an archive is unpacked, or a program put")
+    archive: bool = Field(description="a tar.gz; else the file is the one program itself")
+
+
+class UnitFile(Value):
+    """A systemd unit for a machine that has none of this name: written only there, and never over another one."""
+
+    kind: Literal["unit_file"] = "unit_file"
+    name: str = Field(examples=["containerd.service"])
+    content: str
+
+
 class File(Value):
     """A file with this content; written atomically, only when it differs."""
 
@@ -140,7 +165,7 @@ class HttpProbe(Value):
 
 
 class ProgramVersion(Value):
-    """A program of the image whose version must be in a range; outside of it the step fails with the code."""
+    """A program of the machine whose version must be in a range; outside of it the step fails with the code."""
 
     kind: Literal["program_version"] = "program_version"
     program: str = Field(examples=["containerd"])
@@ -176,7 +201,17 @@ class EtcdMember(Value):
 
 
 Action = Annotated[
-    Artifact | File | Certificate | Unit | Command | Remove | HttpProbe | ProgramVersion | EtcdMember,
+    Artifact
+    | Package
+    | File
+    | Certificate
+    | Unit
+    | UnitFile
+    | Command
+    | Remove
+    | HttpProbe
+    | ProgramVersion
+    | EtcdMember,
     Field(discriminator="kind"),
 ]
 

@@ -1,13 +1,14 @@
 """Programs that run to their end on an emulated host. What is not known is not there: exit code 127."""
 
 import posixpath
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from slipway_node_agent.effects import Executed
 from slipway_node_agent.host import HostRefused
 from slipway_sandbox.machines.host import EmulatedHost
-from slipway_sandbox.machines.image import VERSIONS, is_in_image, search_path
+from slipway_sandbox.machines.image import VERSIONS
 from slipway_sandbox.machines.programs.kubeadm import Kubeadm, init_control_plane
 from slipway_sandbox.machines.units import UnitManager
 
@@ -23,6 +24,8 @@ class Call:
     argv: Argv
 
 
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
 Command = Callable[[Call], Executed]
 
 _QUIET = frozenset(
@@ -33,8 +36,7 @@ _QUIET = frozenset(
 def run_command(host: EmulatedHost, units: UnitManager, argv: Argv) -> Executed:
     """Runs the program; the answer is what a shell would see. Programs from a mirror must have been installed first."""
     name = posixpath.basename(argv[0])
-    places = [argv[0]] if argv[0].startswith("/") else search_path(argv[0])
-    if not is_in_image(argv[0]) and not any(host.exists(place) for place in places):
+    if host.find_program(argv[0]) is None:
         return Executed(127, f"{argv[0]}: command not found")
     if name in _QUIET:
         return Executed(0, "")
@@ -71,15 +73,23 @@ def _systemctl(call: Call) -> Executed:
     return Executed(0, "")
 
 
+def _version(call: Call) -> str:
+    """What the program says of itself; one from a mirror is of the version in the name of its file, if there is one."""
+    name = posixpath.basename(call.argv[0])
+    installed = call.host.disk.find(call.host.find_program(call.argv[0]) or "")
+    told = _VERSION.search(posixpath.basename(installed.origin)) if installed else None
+    return _VERSION.sub(told[0], VERSIONS[name], count=1) if told else VERSIONS[name]
+
+
 def _runc(call: Call) -> Executed:
     if call.argv[1:] == ("--version",):
-        return Executed(0, VERSIONS["runc"])
+        return Executed(0, _version(call))
     return Executed(1, "runc: this command is not emulated")
 
 
 def _containerd(call: Call) -> Executed:
     if call.argv[1:] == ("--version",):
-        return Executed(0, VERSIONS["containerd"])
+        return Executed(0, _version(call))
     if call.argv[1:3] == ("config", "default"):
         return Executed(0, 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n')
     return Executed(1, f"No help topic for '{' '.join(call.argv[1:])}'")

@@ -5,18 +5,22 @@ import os
 import posixpath
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class File:
-    """A file. `content` is None for a program; `origin` is where a program was fetched from."""
+    """A file. `content` is None for a program; `origin` is where a program was fetched from.
+
+    Of an archive its bytes are kept, until it is unpacked and removed.
+    """
 
     content: str | None
     mode: int
     digest: str
     origin: str = ""
+    archive: bytes | None = None
 
 
 class Disk:
@@ -40,9 +44,9 @@ class Disk:
         digest = hashlib.sha256(content.encode()).hexdigest()
         self._put(path, File(content, mode, digest))
 
-    def install(self, path: str, digest: str, mode: int, origin: str) -> None:
-        """Puts a program there."""
-        self._put(path, File(None, mode, digest, origin))
+    def install(self, path: str, digest: str, mode: int, origin: str, archive: bytes | None = None) -> None:
+        """Puts a program there, or an archive."""
+        self._put(path, File(None, mode, digest, origin, archive))
 
     def remove(self, path: str) -> None:
         """Removes the file, if it is there."""
@@ -54,7 +58,7 @@ class Disk:
         found = self.find(path)
         if found is None:
             raise FileNotFoundError(2, "No such file or directory", path)
-        self._files[posixpath.normpath(path)] = File(found.content, mode, found.digest, found.origin)
+        self._files[posixpath.normpath(path)] = replace(found, mode=mode)
 
     def exists(self, path: str) -> bool:
         """Whether there is a file or a folder with files."""

@@ -14,6 +14,7 @@ from slipway_sandbox.machines import certificates
 from slipway_sandbox.machines.authority import private_key_pem
 from slipway_sandbox.machines.containers import Containers
 from slipway_sandbox.machines.files import Disk
+from slipway_sandbox.machines.image import Image, search_path
 from slipway_sandbox.machines.loopback import Loopback
 
 _LINES_KEPT = 500
@@ -50,10 +51,12 @@ class EmulatedHost:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         disk: Disk | None = None,
+        image: Image | None = None,
     ) -> None:
         self.name = name
         self.address = address
         self.disk = disk or Disk()
+        self.image = image or Image()
         self.power_is_cut = False  # what ends now, ends without a farewell
         self.loopback = Loopback()
         self.containers: Containers[Any] = Containers()
@@ -86,7 +89,12 @@ class EmulatedHost:
         self.disk.remove(path)
 
     def exists(self, path: str) -> bool:
-        return self.disk.exists(path)
+        return self.disk.exists(path) or self.image.has(path)
+
+    def find_program(self, name: str) -> str | None:
+        """Where a program is, of a path or a bare name; None when it is not there."""
+        places = [name] if name.startswith("/") else search_path(name)
+        return next((place for place in places if self.exists(place)), None)
 
     def mode(self, path: str) -> int | None:
         found = self.disk.find(path)

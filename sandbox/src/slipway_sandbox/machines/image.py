@@ -1,6 +1,8 @@
 """What a plain cloud image of the emulated machines brings: Debian with containerd, runc, CNI plugins and Python."""
 
 import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 BASE_UNITS = {"containerd.service": True, "systemd-timesyncd.service": True, "systemd-resolved.service": False}
 """Unit -> whether it runs after boot."""
@@ -19,12 +21,27 @@ VERSIONS = {
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
-def is_in_image(path: str) -> bool:
-    """Whether the image has this program (a path, or a bare name)."""
-    folder, name = posixpath.split(path)
-    if name in BASE_PROGRAMS:
-        return folder in ("", *_FOLDERS)
-    return folder == "/opt/cni/bin"
+RUNTIME = frozenset(("containerd.service", "containerd", "ctr", "runc", "bridge", "host-local", "loopback", "portmap"))
+"""What an image without a container runtime lacks."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: all of the above, but for the programs and units that it lacks."""
+
+    lacks: frozenset[str] = frozenset()
+
+    @property
+    def units(self) -> Mapping[str, bool]:
+        """Unit -> whether it runs after boot."""
+        return {name: runs for name, runs in BASE_UNITS.items() if name not in self.lacks}
+
+    def has(self, path: str) -> bool:
+        """Whether the image has this program."""
+        folder, name = posixpath.split(path)
+        if name in self.lacks or not name:
+            return False
+        return folder == "/opt/cni/bin" or (name in BASE_PROGRAMS and folder in _FOLDERS)
 
 
 def search_path(name: str) -> list[str]:

@@ -32,7 +32,9 @@ class Machine:
         self.name = name
         self.zone = zone
         disk = FolderDisk(world.binaries.hosts / server_id) if world.binaries else None
-        self.host = EmulatedHost(name, address, world.now, lambda: world.monotonic() * world.pace.agent_speed, disk)
+        self.host = EmulatedHost(
+            name, address, world.now, lambda: world.monotonic() * world.pace.agent_speed, disk, world.image
+        )
         self.units = UnitManager(self.host, world, self._find_program)
         self.host.attach(self.units)
         self.powered = False

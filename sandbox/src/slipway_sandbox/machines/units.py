@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from slipway_node_agent.host import UNIT_DIRECTORY, HostRefused
 from slipway_sandbox.machines.command_lines import UnitFile, parse_unit
 from slipway_sandbox.machines.host import EmulatedHost
-from slipway_sandbox.machines.image import BASE_UNITS, is_in_image
 from slipway_sandbox.machines.process import Exited, Process, Program, describe_crash, for_ever
 from slipway_sandbox.machines.world import World
 
@@ -27,7 +26,7 @@ class UnitManager:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._states: dict[str, str] = {}
         self._logs: dict[str, deque[str]] = {}
-        self.enabled: set[str] = {name for name, started in BASE_UNITS.items() if started}
+        self.enabled: set[str] = {name for name, started in host.image.units.items() if started}
 
     def start_enabled(self) -> None:
         """What happens at boot."""
@@ -42,7 +41,7 @@ class UnitManager:
 
     def start(self, name: str) -> None:
         """Starts the unit, ending a present run first."""
-        if name not in BASE_UNITS and not self._host.exists(UNIT_DIRECTORY + name):
+        if name not in self._host.image.units and not self._host.exists(UNIT_DIRECTORY + name):
             raise HostRefused("UnitNotFound", f"Unit {name} not found.")
         previous = self._tasks.get(name)
         if previous is not None:
@@ -88,7 +87,7 @@ class UnitManager:
     def _state(self, name: str) -> str:
         if name in self._states:
             return self._states[name]
-        known = name in BASE_UNITS or self._host.exists(UNIT_DIRECTORY + name)
+        known = name in self._host.image.units or self._host.exists(UNIT_DIRECTORY + name)
         return "inactive" if known else "absent"
 
     async def _supervise(self, name: str, previous: asyncio.Task[None] | None) -> None:
@@ -133,7 +132,7 @@ class UnitManager:
         return False
 
     def _require_program(self, name: str, path: str) -> None:
-        if not self._host.exists(path) and not is_in_image(path):
+        if self._host.find_program(path) is None:
             raise Exited(f"{name}: Failed at step EXEC spawning {path}: No such file or directory")
 
     def _load(self, name: str) -> UnitFile:

@@ -10,6 +10,7 @@ import aiohttp
 
 from slipway_sandbox.machines.binaries import Binaries
 from slipway_sandbox.machines.etcd_cluster import EtcdCluster, EtcdClusters
+from slipway_sandbox.machines.image import Image
 from slipway_sandbox.machines.kubernetes import Controllers
 
 
@@ -48,12 +49,14 @@ class World:
         monotonic: Callable[[], float] = time.monotonic,
         seed: int | None = None,
         binaries: Binaries | None = None,
+        image: Image | None = None,
     ) -> None:
         self.pace = pace or Pace()
         self.now = now
         self.monotonic = monotonic
         self.random = random.Random(seed)
         self.binaries = binaries  # None: etcd and the control plane are emulated
+        self.image = image or Image()  # of every machine
         self.etcd = EtcdClusters()
         self._planes: dict[str, ControlPlane] = {}
         self._controllers: dict[str, Controllers] = {}

@@ -27,6 +27,7 @@ SKEW_LIMIT = 60.0
 _OPERATORS = (
     "ArtifactUnreachable",
     "ArtifactDigestMismatch",
+    "ArtifactUnusable",
     "ClockSkew",
     "ProgramMissing",
     "RuntimeOutOfRange",

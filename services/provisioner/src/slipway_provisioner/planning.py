@@ -16,12 +16,13 @@ from slipway_provisioner.context import Context, cluster_record
 from slipway_provisioner.crypto import MasterKey
 from slipway_provisioner.domain import reasons
 from slipway_provisioner.domain.plans.model import Endpoint, PlanInputs, PlanNode, RenderedPlan
+from slipway_provisioner.domain.plans.packages import takes_packages
 from slipway_provisioner.domain.plans.render import decide_plan
 from slipway_provisioner.etcd_membership import members_of, seat_and_change
 from slipway_provisioner.observing import NodeLook
 from slipway_provisioner.onboarding import Onboarding
 from slipway_provisioner.store import ClusterRecord, NodeRecord, nodes_of
-from slipway_provisioner.store_agents import agent_token
+from slipway_provisioner.store_agents import AgentRow, agent_token
 from slipway_provisioner.store_keys import ensure_cluster_keys
 from slipway_provisioner.store_plans import PlanRow, store_plan
 
@@ -105,6 +106,7 @@ class Planner:
         members = await members_of(session, cluster, spec, await nodes_of(session, node.cluster_id))
         seat, change = await seat_and_change(session, node) if node.role == Role.ETCD.value else (None, None)
         keys = await ensure_cluster_keys(session, self._master, node.cluster_id, self._context.now())
+        agent = await session.get(AgentRow, node.node_id)
         return PlanInputs(
             node=PlanNode(
                 node_id=node.node_id,
@@ -128,6 +130,8 @@ class Planner:
             endpoint=plan_endpoint(cluster, region.endpoint),
             seat=seat,
             change=change,
+            kubelets=tuple(filter(None, (cluster.lowest_release, cluster.highest_release))),
+            takes_packages=takes_packages(agent.agent_version if agent is not None else None),
         )
 
 

@@ -13,13 +13,26 @@ import pytest
 import yaml
 
 from slipway_chassis.regions import Machine
-from slipway_contracts.agent import Certificate, Command, File, Plan, PlanStep, ProgramVersion, Remove, Unit
+from slipway_chassis.releases import OPTIONAL_PACKAGES
+from slipway_contracts.agent import (
+    Certificate,
+    Command,
+    File,
+    Package,
+    Plan,
+    PlanStep,
+    ProgramVersion,
+    Remove,
+    Unit,
+    UnitFile,
+)
 from slipway_contracts.api import NodeSpec, Taint
 from slipway_contracts.values import Reason, Role
 from slipway_provisioner.domain.cluster_keys import make_cluster_keys
 from slipway_provisioner.domain.kubernetes_nodes import may_register
 from slipway_provisioner.domain.plans.kubelet import registered_labels
 from slipway_provisioner.domain.plans.model import Endpoint, PlanInputs, RenderedPlan
+from slipway_provisioner.domain.plans.packages import takes_packages
 from slipway_provisioner.domain.plans.render import decide_plan, render_plan
 from slipway_provisioner.domain.plans.testing import (
     CLUSTER_ID,
@@ -74,6 +87,17 @@ def readable(plan: RenderedPlan) -> str:
 def test_the_plan_is_the_golden_one(role: Role) -> None:
     text = readable(render_plan(plan_inputs(role)))
     file = GOLDEN / f"plan_{role}.yaml"
+    if os.environ.get("SLIPWAY_UPDATE_GOLDEN"):
+        file.write_text(text)
+    assert text == file.read_text()
+
+
+def test_what_an_image_may_lack_is_the_golden_one() -> None:
+    """These actions alone: the rest of the plan is the one above."""
+    plan = render_plan(plan_inputs(Role.WORKER, release=a_release(packages=True)))
+    added = [action for _, action in actions(plan) if isinstance(action, Package | UnitFile)]
+    text = yaml.dump([each.model_dump(mode="json") for each in added], Dumper=_Readable, sort_keys=False, width=120)
+    file = GOLDEN / "packages.yaml"
     if os.environ.get("SLIPWAY_UPDATE_GOLDEN"):
         file.write_text(text)
     assert text == file.read_text()
@@ -173,6 +197,10 @@ def without_server(inputs: PlanInputs) -> PlanInputs:
     return replace(inputs, node=replace(inputs.node, server_id=None))
 
 
+def seen(role: Role, *kubelets: str) -> PlanInputs:
+    return replace(plan_inputs(role), kubelets=kubelets)
+
+
 @pytest.mark.parametrize(
     ("inputs", "code"),
     [
@@ -199,6 +227,12 @@ def without_server(inputs: PlanInputs) -> PlanInputs:
         pytest.param(
             plan_inputs(Role.WORKER, has_endpoint=False), "WaitingForEndpoint", id="worker without the endpoint"
         ),
+        pytest.param(
+            seen(Role.CONTROLLER, "v1.33.1", "v1.36.3"), None, id="controller beside kubelets that it may have"
+        ),
+        pytest.param(seen(Role.CONTROLLER, "v1.32.9"), "ReleaseSkew", id="controller beside a kubelet that is too old"),
+        pytest.param(seen(Role.CONTROLLER, "v1.37.0"), "ReleaseSkew", id="controller beside a newer kubelet"),
+        pytest.param(seen(Role.WORKER, "v1.32.9"), None, id="worker whose kubelet is too old gets a newer one"),
     ],
 )
 def test_a_plan_waits_for_what_it_names(inputs: PlanInputs, code: str | None) -> None:
@@ -277,6 +311,45 @@ def test_the_images_runtime_is_checked_before_anything_is_set_up_for_it(role: Ro
         assert (action.program, action.code, action.lenient) == (program, "RuntimeOutOfRange", any_runtime)
         assert action.at_least == a_release().supports[program].at_least
     assert not any(isinstance(action, ProgramVersion) for action in rest)
+
+
+@pytest.mark.parametrize("role", [Role.CONTROLLER, Role.WORKER])
+def test_what_an_image_may_lack_comes_first_and_nothing_else_of_the_plan_changes(role: Role) -> None:
+    before = render_plan(plan_inputs(role))
+    after = render_plan(plan_inputs(role, release=a_release(packages=True)))
+    machine = after.steps[0].actions
+    packages = [action for action in machine if isinstance(action, Package)]
+    assert tuple(package.name for package in packages) == OPTIONAL_PACKAGES
+    assert isinstance(machine[3], UnitFile)
+    assert (machine[4:], after.steps[1:]) == (before.steps[0].actions, before.steps[1:])
+    for package in packages:
+        assert package.url == f"http://mirror.example/v1.36.3/{package.name}"
+        # What is unpacked is found where it is looked for: else it would be fetched for ever.
+        assert any(place.startswith(package.folder) for place in package.places)
+
+
+def test_etcds_machines_take_no_packages() -> None:
+    assert render_plan(plan_inputs(Role.ETCD, release=a_release(packages=True))) == render_plan(plan_inputs(Role.ETCD))
+
+
+@pytest.mark.parametrize("package", OPTIONAL_PACKAGES)
+def test_a_mirror_may_have_some_of_the_packages(package: str) -> None:
+    release = a_release(packages=True)
+    others = set(OPTIONAL_PACKAGES) - {package}
+    some = {name: program for name, program in release.artifacts.items() if name not in others}
+    plan = render_plan(plan_inputs(Role.WORKER, release=release.model_copy(update={"artifacts": some})))
+    assert [action.name for _, action in actions(plan) if isinstance(action, Package)] == [package]
+    assert any(isinstance(action, UnitFile) for _, action in actions(plan)) is (package == "containerd")
+
+
+@pytest.mark.parametrize(
+    ("version", "takes"), [(None, True), ("0.1.0", False), ("0.2.0", True), ("0.10.0", True), ("1", True), ("x", False)]
+)
+def test_an_agent_gets_only_what_it_knows(version: str | None, *, takes: bool) -> None:
+    assert takes_packages(version) is takes
+    inputs = plan_inputs(Role.WORKER, release=a_release(packages=True))
+    plan = render_plan(replace(inputs, takes_packages=takes_packages(version)))
+    assert (plan == render_plan(plan_inputs(Role.WORKER))) is not takes
 
 
 def test_a_node_spec_says_where_images_come_from() -> None:

@@ -26,11 +26,13 @@ from slipway_node_agent.effects import (
     Probe,
     ProbeAnswer,
     Reply,
+    Unpack,
     Wait,
 )
 from slipway_node_agent.observations import observe_loop
 from slipway_node_agent.plans import plan_loop
 from slipway_sandbox.machines.loopback import REASONS, is_local
+from slipway_sandbox.machines.packages import is_archive, unpack
 from slipway_sandbox.machines.process import Process, Program
 from slipway_sandbox.machines.tls import client_context
 
@@ -99,6 +101,8 @@ class Agent(Program):
             return await self._call(effect)
         if isinstance(effect, Probe):
             return await self._probe(effect)
+        if isinstance(effect, Unpack):
+            return unpack(self.host.disk, effect)
         return await self._fetch(effect)
 
     async def _call(self, effect: Call) -> Reply | CallFailed:
@@ -154,14 +158,15 @@ class Agent(Program):
         async def send() -> Fetched | CallFailed:
             self._refuse_partition()
             timeout = aiohttp.ClientTimeout(total=effect.timeout, sock_read=30.0)
-            digest = hashlib.sha256()
+            digest, kept = hashlib.sha256(), b""
             async with self.world.http.get(effect.url, timeout=timeout) as answer:
                 if answer.status >= 400:
                     return CallFailed(f"the mirror answered {answer.status} {answer.reason}")
                 async for block in answer.content.iter_chunked(1 << 20):
                     digest.update(block)
+                    kept += block if is_archive(effect.path) else b""
             if digest.hexdigest() == effect.sha256:
-                self.host.disk.install(effect.path, effect.sha256, effect.mode, effect.url)
+                self.host.disk.install(effect.path, effect.sha256, effect.mode, effect.url, kept or None)
             return Fetched(digest.hexdigest())
 
         return await _or_failed(send, "", effect.timeout)

@@ -20,6 +20,7 @@ from slipway_chassis.database import Database
 from slipway_chassis.inline_sqlite import an_inline_database
 from slipway_chassis.outbox import Outgoing
 from slipway_chassis.regions import Region
+from slipway_chassis.releases import Releases
 from slipway_chassis.service import Service
 from slipway_chassis.tables import work as work_table
 from slipway_contracts.agent import PlanReport
@@ -85,6 +86,10 @@ class Bench:
     published: list[Event[Any]] = field(default_factory=list)
     etcd: FakeEtcd = field(default_factory=FakeEtcd)
     region: Region = field(default_factory=a_region)
+    releases: Releases = field(default_factory=some_releases)
+    """As the next process reads them."""
+    agent_version: str = "1"
+    """Of agents that claim from now on."""
     starts: int = 0
 
     def __post_init__(self) -> None:
@@ -100,7 +105,7 @@ class Bench:
             cloud=self.cloud,
             kubernetes=self.kubernetes,
             region=self.region,
-            releases=some_releases(),
+            releases=self.releases,
             master=MasterKey(b"k" * 32),
             authorities=PeerAuthorities(self.service_authority.certificate_pem, self.agent_authority.certificate_pem),
             agent_authority=self.agent_authority,
@@ -231,7 +236,7 @@ class Bench:
             "csr_pem": csr,
             "clock": self.clock.now().isoformat(),
             "hostname": order.name,
-            "agent_version": "1",
+            "agent_version": self.agent_version,
             "boot_id": server.cloud_id,
         }
         answer = await self.agent_api.dispatch("POST", "/v1/agent/claim", {}, claim, None)

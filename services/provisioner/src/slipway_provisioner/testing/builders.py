@@ -31,9 +31,9 @@ def a_region(**changes: Any) -> Region:
     return region.model_copy(update=changes)
 
 
-def some_releases() -> Releases:
-    """One release with programs and images."""
-    artifacts = {name: {"file": f"{RELEASE}/{name}", "sha256": "0" * 64} for name in REQUIRED_PROGRAMS}
+def some_releases(*packages: str) -> Releases:
+    """One release with programs and images, and these packages on its mirror."""
+    artifacts = {name: {"file": f"{RELEASE}/{name}", "sha256": "0" * 64} for name in (*REQUIRED_PROGRAMS, *packages)}
     return Releases.model_validate({"releases": {RELEASE: completed(RELEASE, {"artifacts": artifacts})}})
 
 

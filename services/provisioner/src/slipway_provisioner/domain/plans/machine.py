@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from slipway_contracts.agent import Action, File, PlanStep, ProgramVersion, Unit
 from slipway_provisioner.domain.plans.model import PlanInputs
+from slipway_provisioner.domain.plans.packages import missing_packages
 
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 REGISTRIES = "/etc/containerd/certs.d"
@@ -52,6 +53,7 @@ WantedBy=multi-user.target
 def prepare_machine(inputs: PlanInputs) -> PlanStep:
     """containerd runs with the cgroup driver, the sandbox image and the registry mirrors of this region."""
     actions: list[Action] = [
+        *missing_packages(inputs),
         *_runtime_versions(inputs),
         File(path=PREPARE, content=_PREPARE, mode=0o755),
         Unit(name=PREPARE_UNIT, content=_PREPARE_UNIT, restart_on=(PREPARE,)),
@@ -63,7 +65,7 @@ def prepare_machine(inputs: PlanInputs) -> PlanStep:
 
 
 def _runtime_versions(inputs: PlanInputs) -> tuple[ProgramVersion, ...]:
-    """What the image brings must be what the release runs with, before anything is set up for it."""
+    """What the machine has must be what the release runs with, before anything is set up for it."""
     supported = inputs.release.supports
     return tuple(
         ProgramVersion(

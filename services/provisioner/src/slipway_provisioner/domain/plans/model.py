@@ -124,6 +124,10 @@ class PlanInputs:
     """Of an etcd node; None while etcd has no place for its member."""
     change: MembershipChange | None = None
     """Of an etcd node that helps another one."""
+    kubelets: tuple[str, ...] = ()
+    """The lowest and the highest release that was seen on the cluster's nodes."""
+    takes_packages: bool = True
+    """Whether the node's agent can install what its image lacks (see `takes_packages`)."""
 
     @property
     def address(self) -> str:
@@ -153,9 +157,12 @@ class PlanInputs:
 
     def program(self, name: str) -> Artifact:
         """The program from the region's mirror."""
-        artifact = self.release.artifacts[name]
-        url = f"{self.mirror.rstrip('/')}/{artifact.file}"
-        return Artifact(url=url, sha256=artifact.sha256, path=self.program_path(name))
+        digest = self.release.artifacts[name].sha256
+        return Artifact(url=self.mirror_url(name), sha256=digest, path=self.program_path(name))
+
+    def mirror_url(self, name: str) -> str:
+        """Where the region's mirror has the file of this name in the table of releases."""
+        return f"{self.mirror.rstrip('/')}/{self.release.artifacts[name].file}"
 
 
 @dataclass(frozen=True)

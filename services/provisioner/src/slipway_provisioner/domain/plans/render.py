@@ -1,5 +1,6 @@
 """Whether a plan can be rendered yet, and the plan. Pure: the same inputs give the same plan."""
 
+from slipway_chassis.skew import decide_skew
 from slipway_contracts.values import Mover, Reason, Role
 from slipway_provisioner.domain.plans.controller import controller_steps
 from slipway_provisioner.domain.plans.etcd import etcd_steps
@@ -35,7 +36,14 @@ def decide_wait(inputs: PlanInputs) -> Reason | None:
         )
     if role is not Role.ETCD and inputs.endpoint is None:
         return _waiting("WaitingForEndpoint", "the cluster's endpoint has no address yet")
-    return None
+    return _skew(inputs) if role is Role.CONTROLLER else None
+
+
+def _skew(inputs: PlanInputs) -> Reason | None:
+    """An API server of the cluster's release must be one that the nodes' kubelets may have."""
+    release, name = inputs.release, inputs.spec.release
+    problems = decide_skew(name, release, kubelets=inputs.kubelets, kubeadm=name, etcd=release.etcd_version)
+    return _waiting("ReleaseSkew", "; ".join(problems), Mover.OPERATOR) if problems else None
 
 
 def render_plan(inputs: PlanInputs) -> RenderedPlan:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from functools import cache
 
 from slipway_chassis.regions import Machine
-from slipway_chassis.releases import Release, completed
+from slipway_chassis.releases import OPTIONAL_PACKAGES, Release, completed
 from slipway_contracts.api import ClusterSpec, NodeSpec, PoolSpec
 from slipway_contracts.values import Role
 from slipway_provisioner.domain.cluster_keys import ClusterKeys, make_cluster_keys
@@ -22,12 +22,12 @@ def sample_keys() -> ClusterKeys:
     return make_cluster_keys(CLUSTER_ID, STARTED_AT)
 
 
-def a_release(name: str = "v1.36.3", digests: dict[str, str] | None = None) -> Release:
-    """A release with files named like the sandbox's mirror."""
+def a_release(name: str = "v1.36.3", digests: dict[str, str] | None = None, *, packages: bool = False) -> Release:
+    """A release with files named like the sandbox's mirror; `packages`: also what an image may lack."""
     known = digests or {}
     artifacts = {
         program: {"file": f"{name}/{program}", "sha256": known.get(program, f"{index:064x}")}
-        for index, program in enumerate(_PROGRAMS)
+        for index, program in enumerate((*_PROGRAMS, *(OPTIONAL_PACKAGES if packages else ())))
     }
     return Release.model_validate(completed(name, {"artifacts": artifacts}))
 
