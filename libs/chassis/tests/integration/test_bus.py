@@ -123,6 +123,77 @@ async def test_while_the_database_is_away_nothing_is_lost_and_the_service_is_not
         await eventually(bus.is_ready, "the healer is ready again")
 
 
+async def test_a_database_that_leaves_while_the_consumers_begin_keeps_no_message_from_us(
+    builder: Any, amqp_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healer, reconciler = await builder("healer")
+    api, _ = await builder("api", region="global", file="api")
+    real_receive, real_available = healer.receive, healer.database.is_available
+    away = False
+
+    async def receive(message: bytes, *, sender: str | None = None) -> Any:
+        if away:
+            raise OperationalError("insert", {}, ConnectionRefusedError("the database is away"))
+        return await real_receive(message, sender=sender)
+
+    async def is_available() -> bool:
+        nonlocal away
+        away = False
+        return await real_available()
+
+    async with running(an_app(api, amqp_url, namespace)) as other:
+        await eventually(other.is_ready, "the api consumes")
+        async with running(an_app(healer, amqp_url, namespace)) as bus:
+            await eventually(bus.is_ready, "the healer has queues")
+        await say(api, a_cluster_spec("c1"))
+        async with a_channel(amqp_url) as channel:
+            kept = await channel.get_queue(bus.names.queue("healer", "tokyo", "cluster"))
+            await eventually(lambda: has_message(kept), "the broker keeps what was said")
+        monkeypatch.setattr(healer, "receive", receive)
+        again = RabbitBus(ServiceSettings(amqp_url=amqp_url, bus_namespace=namespace), healer)
+        real_begin = again._broker.start
+
+        async def begin() -> None:
+            nonlocal away
+            away = True
+            await real_begin()
+            await eventually(lambda: again._database_left, "a message came before all consumers were there")
+
+        monkeypatch.setattr(again._broker, "start", begin)
+        monkeypatch.setattr(healer.database, "is_available", is_available)
+        await again.start()
+        monkeypatch.setattr(again._broker, "start", real_begin)
+        await eventually(again.is_ready, "the healer consumes again")
+        while not reconciler.seen:
+            await eventually(healer.work_once, "the message is handled after all")
+        await again.stop()
+    assert reconciler.seen == [("c1", 1)]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a broker that is there", "no broker"])
+async def test_a_start_that_is_cut_anywhere_leaves_nothing_behind(
+    builder: Any, amqp_url: str, namespace: str, there: bool
+) -> None:
+    healer, _ = await builder("healer")
+    own = asyncio.all_tasks()
+    url = amqp_url if there else "amqp://guest:guest@127.0.0.1:1/"
+    settings = ServiceSettings(amqp_url=url, bus_namespace=namespace)
+    steps, finished = 1, False
+    while not finished and steps < (20_000 if there else 100):
+        bus = RabbitBus(settings, healer)
+        starting = asyncio.create_task(bus.start())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        finished = starting.done()
+        starting.cancel()
+        await asyncio.wait({starting})
+        await bus.stop()
+        # aio-pika's callbacks for closed channels end by themselves; what connects or reads would stay
+        await eventually(lambda: asyncio.all_tasks() == own, f"cut after {steps} steps, all tasks end", within=1)
+        steps = steps * 5 // 4 + 1
+    assert finished == there
+
+
 async def test_what_a_broker_without_memory_lost_is_asked_for(builder: Any, amqp_url: str, namespace: str) -> None:
     healer, reconciler = await builder("healer")
     api, _ = await builder("api", region="global", file="api")
