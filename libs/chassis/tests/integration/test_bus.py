@@ -14,6 +14,7 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from sqlalchemy.exc import OperationalError
 
+from slipway_chassis import facts, outbox
 from slipway_chassis.bus import PREFETCH, RabbitBus
 from slipway_chassis.clock import SystemClock
 from slipway_chassis.runner import App, running
@@ -22,6 +23,7 @@ from slipway_chassis.settings import ServiceSettings
 from slipway_chassis.testing import eventually
 from slipway_chassis.work import Lease
 from slipway_contracts.api import ClusterSpec, ClusterSpecChanged
+from slipway_contracts.envelope import sequence_text
 from slipway_contracts.testing import a_cluster_spec
 
 pytestmark = pytest.mark.integration
@@ -317,6 +319,39 @@ async def test_a_worker_that_ends_by_itself_takes_the_service_with_it(
         healer.claim = mistake
         await eventually(lambda: bool(broken), "the end of the worker is noticed")
     assert "a mistake of ours" in broken[0]
+
+
+async def test_what_the_last_look_says_goes_out_before_the_service_stops(
+    builder: Any, amqp_url: str, namespace: str
+) -> None:
+    healer, reconciler = await builder("healer")
+    begun, looked_last = asyncio.Event(), asyncio.Event()
+    real_relay, real_reconcile = healer.relay_once, reconciler.reconcile
+
+    async def relay_once(publish: Any) -> int:
+        sent = await real_relay(publish)
+        if begun.is_set() and not bus._consuming:
+            looked_last.set()
+        return sent
+
+    async def reconcile(lease: Lease) -> timedelta | None:
+        begun.set()
+        await looked_last.wait()
+        return await real_reconcile(lease)
+
+    healer.relay_once, reconciler.reconcile = relay_once, reconcile
+    async with running(an_app(healer, amqp_url, namespace)) as bus:
+        await eventually(bus.is_ready, "the healer runs")
+        spec = ClusterSpecChanged(
+            id="1", type=ClusterSpecChanged.TYPE, source="api/global", subject="clusters/c1", region="tokyo",
+            time=healer.clock.now(), sequence=sequence_text(1), data=a_cluster_spec("c1"),
+        )  # fmt: skip
+        await healer.receive(spec.to_json())
+        await begun.wait()
+    async with healer.database.reading() as session:
+        assert await facts.facts_of(session, ClusterSpec)
+        assert not await outbox.pending(session, 10)
+    assert reconciler.seen == [("c1", 1)]
 
 
 async def _is(count: Callable[[], Awaitable[int]], expected: int) -> bool:
