@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import make_url
+from yarl import URL
 
 from slipway_chassis.regions import load_regions
 from slipway_chassis.settings import load_settings
@@ -49,6 +51,16 @@ def test_prepare_keeps_what_is_there_and_keeps_others_out(tmp_path: Path) -> Non
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"master.key"}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_password_of_ones_own_is_the_same_in_the_urls(tmp_path: Path) -> None:
+    own = "p@ss/w:rd%41?"
+    for name in ("rabbitmq_password", "database_password_healer"):
+        (tmp_path / name).write_text(f"{own}\n")
+    prepare(tmp_path, [])
+    assert make_url((tmp_path / "slipway_healer_database_url").read_text()).password == own
+    assert URL((tmp_path / "slipway_healer_amqp_url").read_text()).password == own
+    assert f"default_pass = {own}\n" in (tmp_path / "rabbitmq_user").read_text()
 
 
 @pytest.mark.parametrize("service", SERVICES)

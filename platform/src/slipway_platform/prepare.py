@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from slipway_chassis.tls import SERVICES, make_service_pki
 
@@ -31,9 +32,9 @@ def prepare(folder: Path, hosts: Sequence[str]) -> list[Path]:
     _keep(folder / "rabbitmq_user", f"default_user = slipway\ndefault_pass = {broker}\n")
     for service in SERVICES:
         password = _keep(folder / f"database_password_{service}", secrets.token_urlsafe(24))
-        database = f"postgresql+asyncpg://{service}:{password}@{DATABASES}/{service}"
+        database = f"postgresql+asyncpg://{service}:{quote(password, safe='')}@{DATABASES}/{service}"
         _keep(folder / f"slipway_{service}_database_url", database)
-        _keep(folder / f"slipway_{service}_amqp_url", f"amqp://slipway:{broker}@{BROKER}/")
+        _keep(folder / f"slipway_{service}_amqp_url", f"amqp://slipway:{quote(broker, safe='')}@{BROKER}/")
     made = sorted(set(folder.iterdir()) - before)
     for path in made:
         path.chmod(0o444)
@@ -41,10 +42,10 @@ def prepare(folder: Path, hosts: Sequence[str]) -> list[Path]:
 
 
 def _keep(path: Path, fresh: str) -> str:
-    """What the file says; written first if it is not there."""
+    """What the file says, without the line's end that an editor leaves; written first if it is not there."""
     if not path.exists():
         path.write_text(fresh)
-    return path.read_text()
+    return path.read_text().rstrip("\n")
 
 
 def main(arguments: Sequence[str]) -> int:
