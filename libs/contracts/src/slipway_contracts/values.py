@@ -20,9 +20,12 @@ DnsLabel = Annotated[str, StringConstraints(pattern=DNS_LABEL.pattern)]
 
 
 class Value(BaseModel):
-    """A frozen value; unknown fields of a newer writer are ignored when read."""
+    """A frozen value; unknown fields of a newer writer are ignored when read.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float")
+    An error does not show what was read: it may be a secret, and errors are logged.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float", hide_input_in_errors=True)
 
 
 class Role(StrEnum):
