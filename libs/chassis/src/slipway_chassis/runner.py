@@ -111,7 +111,7 @@ async def running(app: App, on_broken: Callable[[str], None] | None = None) -> A
     async with AsyncExitStack() as stack:
         causes = {"database": lambda: service.database.trouble}
         health = build_health(checks, service.registry, app.asgi, causes)
-        await stack.enter_async_context(_serve(health, settings))
+        serving = await stack.enter_async_context(_serve(health, settings))
         await service.start()
         for server in app.servers:
             await stack.enter_async_context(server())
@@ -121,7 +121,7 @@ async def running(app: App, on_broken: Callable[[str], None] | None = None) -> A
         measuring = asyncio.create_task(_measure(service, settings, stopping))
         connecting = asyncio.create_task(bus.start())
         watching = asyncio.create_task(bus.watch())
-        for part in (workers, relay, measuring, watching):
+        for part in (workers, relay, measuring, watching, serving):
             part.add_done_callback(partial(_ended, leaving, on_broken))
         log.info("Started", replica=service.replica)
         try:
@@ -142,7 +142,7 @@ async def running(app: App, on_broken: Callable[[str], None] | None = None) -> A
 
 
 def _ended(leaving: asyncio.Event, on_broken: Callable[[str], None] | None, part: asyncio.Task[None]) -> None:
-    """Workers, relay and watcher run until we stop: one that ends before takes the service with it."""
+    """Workers, relay, watcher and HTTP run until we stop: one that ends before takes the service with it."""
     if part.cancelled() or leaving.is_set():
         return
     why = repr(part.exception())
@@ -206,7 +206,7 @@ class _EmbeddedServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _serve(asgi: ASGIApp, settings: ServiceSettings) -> AsyncIterator[None]:
+async def _serve(asgi: ASGIApp, settings: ServiceSettings) -> AsyncIterator[asyncio.Task[None]]:
     listener = socket.create_server((settings.http_host, settings.http_port), reuse_port=False)
     port = listener.getsockname()[1]
     config = uvicorn.Config(asgi, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5)
@@ -214,7 +214,7 @@ async def _serve(asgi: ASGIApp, settings: ServiceSettings) -> AsyncIterator[None
     task = asyncio.create_task(server.serve(sockets=[listener]))
     log.info("HTTP listens", host=settings.http_host, port=port)
     try:
-        yield
+        yield task
     finally:
         server.should_exit = True
-        await task
+        await asyncio.gather(task, return_exceptions=True)

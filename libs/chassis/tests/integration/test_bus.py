@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any
 
 import aio_pika
 import pytest
+import uvicorn
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from sqlalchemy.exc import OperationalError
 
@@ -319,6 +321,27 @@ async def test_a_worker_that_ends_by_itself_takes_the_service_with_it(
         healer.claim = mistake
         await eventually(lambda: bool(broken), "the end of the worker is noticed")
     assert "a mistake of ours" in broken[0]
+
+
+async def test_an_http_server_that_ends_by_itself_takes_the_service_with_it(
+    builder: Any, amqp_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healer, _ = await builder("healer")
+    broken: list[str] = []
+    end = asyncio.Event()
+
+    async def serve(_server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        await end.wait()
+        sockets[0].close()
+        raise OSError("no more sockets")
+
+    monkeypatch.setattr(uvicorn.Server, "serve", serve)
+    async with running(an_app(healer, amqp_url, namespace), broken.append) as bus:
+        await eventually(bus.is_ready, "the service runs")
+        assert not broken
+        end.set()
+        await eventually(lambda: bool(broken), "the end of the server is noticed")
+    assert "no more sockets" in broken[0]
 
 
 async def test_what_the_last_look_says_goes_out_before_the_service_stops(
