@@ -43,7 +43,8 @@ class ClosableBroker(RabbitBroker):
         try:
             await super().stop(exc_type, exc_val, exc_tb)
         finally:
-            self._connection = None
+            self._connection = self._channel = None
+            self.config.disconnect()
             if made is not None and not made.is_closed:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(made.connected.wait(), ATTEMPT_ENDS_WITHIN)

@@ -198,6 +198,25 @@ async def test_a_start_that_is_cut_anywhere_leaves_nothing_behind(
     assert finished == there
 
 
+async def test_a_goodbye_that_fails_does_not_keep_the_next_start_from_the_broker(
+    builder: Any, amqp_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healer, _ = await builder("healer")
+    own = asyncio.all_tasks()
+    bus = RabbitBus(ServiceSettings(amqp_url=amqp_url, bus_namespace=namespace), healer)
+    await bus.start()
+
+    async def fail() -> None:
+        raise ConnectionError("the channel is lost")
+
+    monkeypatch.setattr(bus._broker._channel, "close", fail)
+    await bus.stop()
+    await bus.start()
+    await eventually(bus.is_ready, "it consumes again")
+    await bus.stop()
+    await eventually(lambda: asyncio.all_tasks() == own, "both connections are closed", within=1)
+
+
 async def test_what_a_broker_without_memory_lost_is_asked_for(builder: Any, amqp_url: str, namespace: str) -> None:
     healer, reconciler = await builder("healer")
     api, _ = await builder("api", region="global", file="api")
