@@ -211,7 +211,7 @@ async def test_a_goodbye_that_fails_does_not_keep_the_next_start_from_the_broker
 
     monkeypatch.setattr(bus._broker._channel, "close", fail)
     await bus.stop()
-    await bus.start()
+    await asyncio.wait_for(bus.start(), timeout=20)
     await eventually(bus.is_ready, "it consumes again")
     await bus.stop()
     await eventually(lambda: asyncio.all_tasks() == own, "both connections are closed", within=1)
