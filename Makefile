@@ -6,9 +6,9 @@ RUN := $(UV) run --frozen --all-packages
 PYTEST_WORKERS ?= 2
 
 help:  ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
-.PHONY: help sync demo test check fmt types imports schemas docs migrations unit chaos simulate openstack e2e bench secrets clean
+.PHONY: help sync demo test check fmt schemas docs unit chaos simulate openstack e2e bench secrets clean
 
 $(UV):
 	@dev/install-uv

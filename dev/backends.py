@@ -131,8 +131,10 @@ def _postgres_answers(url: str) -> bool:
 def _docker() -> bool:
     if not shutil.which("docker"):
         return False
-    answer = subprocess.run(["docker", "info"], check=False, timeout=20, capture_output=True)
-    return answer.returncode == 0
+    try:
+        return subprocess.run(["docker", "info"], check=False, timeout=20, capture_output=True).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def _install(package: str, present: Callable[[], bool]) -> None:

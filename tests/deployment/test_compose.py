@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import make_url
 from yarl import URL
 
 from slipway_chassis.regions import load_regions
@@ -37,6 +38,13 @@ def expanded(text: str) -> str:
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
+def is_password_of(folder: Path, user: str, password: str) -> bool:
+    """Whether RabbitMQ will let the user in with it."""
+    users = json.loads((folder / DEFINITIONS).read_text())["users"]
+    (known,) = (each["password_hash"] for each in users if each["name"] == user)
+    return bool(password_hash(password, base64.b64decode(known)[:4]) == known)
+
+
 def test_every_secret_is_made_by_prepare(compose: dict[str, Any], tmp_path: Path) -> None:
     made = {path.name for path in prepare(tmp_path, ["host.example"])}
     named = {Path(expanded(each["file"])) for each in compose["secrets"].values()}
@@ -53,6 +61,16 @@ def test_prepare_keeps_what_is_there_and_keeps_others_out(tmp_path: Path) -> Non
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"master.key", DEFINITIONS}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_password_of_ones_own_is_the_same_in_the_urls(tmp_path: Path) -> None:
+    own = "p@ss/w:rd%41?"
+    for name in ("rabbitmq_password_healer.sandbox", "database_password_healer"):
+        (tmp_path / name).write_text(f"{own}\n")
+    prepare(tmp_path, [])
+    assert make_url((tmp_path / "slipway_healer_database_url").read_text()).password == own
+    assert URL((tmp_path / "slipway_healer_amqp_url").read_text()).password == own
+    assert is_password_of(tmp_path, "healer.sandbox", own)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -92,9 +110,7 @@ def test_each_service_is_a_user_of_its_own_on_the_bus(compose: dict[str, Any], s
     bus = json.loads((tmp_path / Path(loaded).name).read_text())
     login = URL((tmp_path / f"slipway_{service}_amqp_url").read_text())
     assert login.user == ("api.global" if service == "api" else f"{service}.tokyo")
-    (user,) = (each for each in bus["users"] if each["name"] == login.user)
-    salt = base64.b64decode(user["password_hash"])[:4]
-    assert password_hash(str(login.password), salt) == user["password_hash"]
+    assert is_password_of(tmp_path, str(login.user), str(login.password))
     assert [each["vhost"] for each in bus["permissions"] if each["user"] == login.user] == [login.path]
     assert container(compose, service)["environment"][f"SLIPWAY_{service.upper()}_BUS_USERS"] == "true"
 

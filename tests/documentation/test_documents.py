@@ -16,10 +16,14 @@ DOCUMENTS = sorted(
     for pattern in (
         "*.md",
         "docs/**/*.md",
+        "libs/*/README.md",
         "services/*/README.md",
+        "agents/*/README.md",
         "cli/README.md",
         "admin/README.md",
+        "platform/README.md",
         "sandbox/README.md",
+        "simulation/README.md",
     )
     for path in ROOT.glob(pattern)
 )

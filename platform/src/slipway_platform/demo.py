@@ -85,9 +85,9 @@ class Demo:
         victim = next(node for node in self.nodes() if node["role"] == "worker")
         server = self._cloud.compute.find_server(victim["name"], ignore_missing=False)
         console.print(f"Deleting the server of {victim['name']} behind Slipway's back ({server.id})")
+        known = {node["name"] for node in self.nodes()}
         self._cloud.compute.delete_server(server.id)
         began = time.monotonic()
-        known = {node["name"] for node in self.nodes()}
         replacement = self._until(lambda: self._ready_worker_beside(known), "the worker is replaced")
         self._until(lambda: victim["name"] not in {node["name"] for node in self.nodes()}, "the lost one is gone")
         console.print(f"[green]✓[/green] {replacement} took its place after {time.monotonic() - began:.0f} s")
@@ -174,8 +174,9 @@ def main() -> int:
 def _keep(platform: Platform, demo: Demo) -> None:
     console.rule("[bold]The platform goes on; Ctrl-C stops it[/bold]", align="left")
     for name, value in demo.environment.items():
-        console.print(f"export {name}={value}")
-    console.print("uv run slipway cluster create mine --etcd 1 --controllers 1 --workers 2")
+        console.print(f"export {name}={value}", soft_wrap=True)
+    console.print(f"export PATH={Path(sys.executable).parent}:$PATH", soft_wrap=True)
+    console.print("slipway cluster create mine --etcd 1 --controllers 1 --workers 2")
     console.print(f"REST API and its documentation: {platform.endpoint}/docs")
     console.print(f"Break things: {platform.cloud_control}/servers and {platform.machines_control}/machines")
     console.print(f"Logs: {platform.layout.logs}")

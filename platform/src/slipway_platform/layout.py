@@ -1,7 +1,6 @@
 """What a platform needs on disk before its processes start: keys, regions, databases' places, free ports."""
 
 import base64
-import os
 import secrets
 import socket
 from dataclasses import dataclass, field
@@ -175,8 +174,3 @@ class Layout:
                 "AGENT_CA_CERT_FILE": str(self.pki / "agent-ca.pem"),
             }
         return {}
-
-
-def inherited_environment() -> dict[str, str]:
-    """The caller's environment without settings that would reach a child by accident."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("SLIPWAY_", "OS_"))}

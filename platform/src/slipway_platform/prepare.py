@@ -12,6 +12,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from slipway_chassis.tls import SERVICES, make_service_pki
 from slipway_chassis.topology import GLOBAL_REGION, BusNames
@@ -40,7 +41,7 @@ def prepare(folder: Path, hosts: Sequence[str], region: str = "sandbox") -> list
     _keep(folder / "slipway_operator_amqp_url", _broker_url(folder, names.operator))
     for service in SERVICES:
         password = _keep(folder / f"database_password_{service}", secrets.token_urlsafe(24))
-        database = f"postgresql+asyncpg://{service}:{password}@{DATABASES}/{service}"
+        database = f"postgresql+asyncpg://{service}:{quote(password, safe='')}@{DATABASES}/{service}"
         _keep(folder / f"slipway_{service}_database_url", database)
         user = names.user(service, GLOBAL_REGION if service == "api" else region)
         _keep(folder / f"slipway_{service}_amqp_url", _broker_url(folder, user))
@@ -59,14 +60,14 @@ def _bus_password(folder: Path, user: str) -> str:
 
 
 def _broker_url(folder: Path, user: str) -> str:
-    return f"amqp://{user}:{_bus_password(folder, user)}@{BROKER}/"
+    return f"amqp://{user}:{quote(_bus_password(folder, user), safe='')}@{BROKER}/"
 
 
 def _keep(path: Path, fresh: str) -> str:
-    """What the file says; written first if it is not there."""
+    """What the file says, without the line's end that an editor leaves; written first if it is not there."""
     if not path.exists():
         path.write_text(fresh)
-    return path.read_text()
+    return path.read_text().rstrip("\n")
 
 
 def main(arguments: Sequence[str]) -> int:

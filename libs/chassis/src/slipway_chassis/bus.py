@@ -6,7 +6,6 @@ While the service's database is away its consumers are cancelled; messages retur
 """
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -17,12 +16,13 @@ from aio_pika.abc import AbstractRobustConnection, AbstractRobustExchange, Abstr
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import DeliveredMessage
 from faststream import AckPolicy
-from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
+from faststream.rabbit import Channel, QueueType, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 from faststream.security import BaseSecurity
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from slipway_chassis.amqp import CONFIRM_WITHIN, an_exchange, ours_or_theirs, tls_of, user_of
+from slipway_chassis.broker import ClosableBroker
 from slipway_chassis.database import is_away
 from slipway_chassis.dead_letters import DeadLetters
 from slipway_chassis.inbox import Disposition, Receipt
@@ -60,7 +60,7 @@ class RabbitBus:
         self._service = service
         self._user = user_of(settings.amqp_url)
         self._tls = tls_of(settings)
-        self._broker = RabbitBroker(
+        self._broker = ClosableBroker(
             settings.amqp_url,
             security=None if self._tls is None else BaseSecurity(ssl_context=self._tls),
             fail_fast=False,
@@ -79,6 +79,7 @@ class RabbitBus:
         self._subscribed = [(plan, *self._subscribe(plan)) for plan in plans]
         self._queues: list[AbstractRobustQueue] = []
         self._consuming = False
+        self._database_left = False
         self._refused: str | None = None
 
     def _subscribe(self, plan: QueuePlan) -> tuple[RabbitQueue, Channel, Any]:
@@ -99,10 +100,12 @@ class RabbitBus:
             except Exception as error:  # noqa: BLE001  whatever it was, it is said and tried again
                 self._refused = repr(error)
                 log.warning("Broker refuses what is ours", user=self._user, error=self._refused)
-                await self._broker.stop()
+                await self._disconnect()
                 await asyncio.sleep(LOOK_EVERY.total_seconds())
             else:
                 self._refused, self._consuming = None, True
+                if self._database_left:  # while the consumers began: what they took then goes back too
+                    self._pause()
                 return
 
     async def _connect(self) -> None:
@@ -144,19 +147,29 @@ class RabbitBus:
 
     async def stop_consuming(self) -> None:
         """Take no more messages; those in progress are finished, prefetched ones return to their queues."""
-        self._consuming = False
+        await self._stand_still()
         for *_, subscriber in self._subscribed:
             await subscriber.stop()
 
     async def stop(self) -> None:
         """Disconnect."""
+        await self._stand_still()
+        await self._disconnect()
+
+    async def _stand_still(self) -> None:
+        """Nothing connects or consumes again by itself from now on."""
         self._consuming = False
         for task in (self._pausing, self._returning):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        with contextlib.suppress(TimeoutError):
+
+    async def _disconnect(self) -> None:
+        """Never raises: whoever waits for a database or stops goes on whatever the broker says to it."""
+        try:
             await asyncio.wait_for(self._broker.stop(), timeout=STOP_WITHIN)
+        except Exception as error:  # noqa: BLE001  the connection is gone in any case
+            log.info("Broker was left without its goodbye", error=repr(error))
 
     # -- is it true that we hear what is said?
 
@@ -251,6 +264,7 @@ class RabbitBus:
         except Exception as error:
             if is_away(error):
                 log.warning("Database away, consumers pause", error=repr(error))
+                self._database_left = True
                 self._pause()
                 return
             log.exception("Handler failed, message goes to the dead letters")
@@ -286,10 +300,12 @@ class RabbitBus:
 
     async def _wait_for_database(self) -> None:
         # Cancelling the consumers alone would keep what is prefetched unacknowledged; a closed connection gives it back
-        await self._broker.stop()
-        while not await self._service.database.is_available():  # noqa: ASYNC110  a database tells nobody it is back
-            await asyncio.sleep(1.0)
-        await self.start()
+        while self._database_left:
+            await self._disconnect()
+            while not await self._service.database.is_available():  # noqa: ASYNC110  a database tells nobody it is back
+                await asyncio.sleep(1.0)
+            self._database_left = False
+            await self.start()
         self._pausing = None
         log.info("Database is back, consumers resumed")
 

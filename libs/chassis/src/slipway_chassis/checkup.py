@@ -37,7 +37,8 @@ async def examine(app: App) -> Report:
             findings = [*await _clocks(session, service), *await _work(session, service)]
     except (SQLAlchemyError, OSError) as away:
         remedy = "Is it running, is the URL right, were the migrations applied (`migrate`)?"
-        text = str(away.__cause__ or away).splitlines()[0]
+        cause = away.__cause__ or away
+        text = next(iter(str(cause).splitlines()), type(cause).__name__)
         findings = [error("DatabaseAway", service.source, f"Its database cannot be read: {text}", remedy)]
     else:
         for check in app.checks:

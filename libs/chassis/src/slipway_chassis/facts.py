@@ -59,38 +59,72 @@ async def record(session: AsyncSession, event: Event[Any], now: datetime) -> boo
 async def unpack(session: AsyncSession, announcement: ClusterFactsAnnounced, now: datetime) -> list[Event[Any]]:
     """Unpack a complete list: record what is newer, end what is absent; returns the events that were new.
 
-    A fact whose sequence is not below the list's is younger than the list and is left alone.
+    A fact whose sequence is not below the list's is younger than the list and is left alone. A list that is older than
+    one that was here before says nothing of absence.
     """
-    body = announcement.data
+    current = await _is_current(session, announcement, now)
     fresh: list[Event[Any]] = []
+    known: list[Event[Any]] = []
     listed: set[str] = set()
-    for document in body.facts:
+    for document in announcement.data.facts:
         try:
             event = event_of(document)
         except (UnknownEventType, InvalidEvent):
             listed.add(str(document.get("subject")))
             continue
         listed.add(event.subject)
-        if event.source == announcement.source and await record(session, event, now):
-            fresh.append(event)
-    await _end_absent(session, announcement, listed)
-    await upsert(
-        session,
-        listings,
-        {
-            "source": announcement.source,
-            "cluster_id": body.cluster_id,
-            "listed_sequence": int(body.listed_at),
-            "received_at": now,
-        },
-        keys=("source", "cluster_id"),
-        newer="listed_sequence",
-    )
+        if event.source == announcement.source:
+            (fresh if await record(session, event, now) else known).append(event)
+    if current:
+        fresh += await _revive(session, announcement, known, now)
+        await _end_absent(session, announcement, listed, now)
     return fresh
 
 
-async def _end_absent(session: AsyncSession, announcement: ClusterFactsAnnounced, listed: set[str]) -> None:
-    """What the owner does not list any more has ended, unless the fact is younger than the list."""
+async def _is_current(session: AsyncSession, announcement: ClusterFactsAnnounced, now: datetime) -> bool:
+    """Note when the list came; False when a younger one of this source and cluster was here before."""
+    body = announcement.data
+    values = {
+        "source": announcement.source,
+        "cluster_id": body.cluster_id,
+        "listed_sequence": int(body.listed_at),
+        "received_at": now,
+    }
+    if await upsert(session, listings, values, keys=("source", "cluster_id"), newer="listed_sequence"):
+        return True
+    place = (listings.c.source == announcement.source, listings.c.cluster_id == body.cluster_id)
+    last = (await session.execute(select(listings.c.listed_sequence).where(*place))).scalar_one()
+    return bool(last == int(body.listed_at))
+
+
+async def _revive(
+    session: AsyncSession, announcement: ClusterFactsAnnounced, known: list[Event[Any]], now: datetime
+) -> list[Event[Any]]:
+    """Facts that the owner lists though an earlier list left them out: they were said in a transaction that was not
+    committed yet when that list was made. Returns their events."""
+    ended = select(facts.c.subject, facts.c.sequence).where(
+        facts.c.source == announcement.source,
+        facts.c.cluster_id == announcement.data.cluster_id,
+        facts.c.ended.is_(True),
+    )
+    sequences = {row.subject: row.sequence for row in await session.execute(ended)}
+    back = [event for event in known if not event.ENDS and sequences.get(event.subject) == event.order]
+    for event in back:
+        await session.execute(
+            update(facts)
+            .where(facts.c.source == event.source, facts.c.subject == event.subject)
+            .values(ended=False, received_at=now)
+        )
+    return back
+
+
+async def _end_absent(
+    session: AsyncSession, announcement: ClusterFactsAnnounced, listed: set[str], now: datetime
+) -> None:
+    """What the owner does not list any more has ended, unless the fact is younger than the list.
+
+    Its tombstone is kept from now on, however old the fact is.
+    """
     body = announcement.data
     await session.execute(
         update(facts)
@@ -101,7 +135,7 @@ async def _end_absent(session: AsyncSession, announcement: ClusterFactsAnnounced
             facts.c.subject.not_in(listed),
             facts.c.ended.is_(False),
         )
-        .values(ended=True)
+        .values(ended=True, received_at=now)
     )
 
 
@@ -141,7 +175,7 @@ async def is_empty(session: AsyncSession) -> bool:
 
 
 async def forget_endings(session: AsyncSession, before: datetime) -> None:
-    """Drop tombstones that were received before this time."""
+    """Drop the tombstones of what ended, as far as is known here, before this time."""
     await session.execute(delete(facts).where(facts.c.ended.is_(True), facts.c.received_at < before))
 
 

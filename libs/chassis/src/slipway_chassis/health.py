@@ -6,6 +6,7 @@ Liveness depends on nothing outside the process; readiness says what is missing.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -14,11 +15,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
+log = structlog.get_logger()
+
 Check = Callable[[], Awaitable[bool]]
 
 CHECKED_WITHIN = 5.0
 """Seconds; what has not answered by then is not there."""
-
 
 Cause = Callable[[], str | None]
 
@@ -58,4 +60,7 @@ async def _bounded(check: Check) -> bool:
     try:
         return await asyncio.wait_for(check(), timeout=CHECKED_WITHIN)
     except TimeoutError:
+        return False
+    except Exception:
+        log.exception("Readiness could not be looked at")
         return False

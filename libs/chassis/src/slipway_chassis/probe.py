@@ -3,11 +3,15 @@
 The exit code is 0 when it is, 1 when it is not; what is missing goes to standard output.
 """
 
+import http.client
 import os
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Whatever proxy the environment names: it is for the cloud, not for this machine."""
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -22,11 +26,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"set {prefix}HTTP_PORT: a free port of the service's own choice cannot be asked\n")
         return 2
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=4) as answer:
+        with _DIRECTLY.open(f"http://{host}:{port}/readyz", timeout=4) as answer:
             said, ready = answer.read().decode(), True
     except urllib.error.HTTPError as error:
         said, ready = error.read().decode(), False
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         said, ready = f"it does not answer: {error}", False
     sys.stdout.write(f"{said}\n")
     return 0 if ready else 1

@@ -164,7 +164,10 @@ def completed(name: str, written: Any) -> Any:
         return written
     merged = {**usual, **written}
     for part in ("images", "supports", "package_versions"):
-        merged[part] = {**usual[part], **written.get(part, {})}
+        said = written.get(part) or {}
+        if not isinstance(said, dict):
+            return written
+        merged[part] = {**usual[part], **said}
     merged["images"] = {key: str(image).replace("{release}", name) for key, image in merged["images"].items()}
     return merged
 

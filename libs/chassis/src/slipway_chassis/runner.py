@@ -30,6 +30,9 @@ from slipway_chassis.workers import POLL, woken, work
 log = structlog.get_logger()
 
 
+LAST_WORDS = timedelta(seconds=3)
+"""What is still in the outbox at a stop has so long to go out; the rest does so at the next start."""
+
 Server = Callable[[], AbstractAsyncContextManager[None]]
 """Something that serves between start and stop: an agents' TLS endpoint."""
 
@@ -74,20 +77,26 @@ async def run_service(app: App) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    if settings.migrate:
-        await asyncio.to_thread(upgrade, service.name, settings.database_url)
     try:
+        if settings.migrate:
+            await asyncio.to_thread(upgrade, service.name, settings.database_url)
         async with running(app, on_broken):
             await stopping.wait()
             log.info("Stopping")
     finally:
-        for close in app.closing:
-            close()
-        await service.database.close()
-        await asyncio.to_thread(service.tracing.close)
+        await _close(app)
     log.info("Stopped")
     if broken:
         raise ServiceBroken(broken[0])
+
+
+async def _close(app: App) -> None:
+    """Each of them, whatever becomes of the others."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, app.service.tracing.close)
+        stack.push_async_callback(app.service.database.close)
+        for close in reversed(app.closing):
+            stack.callback(close)
 
 
 @asynccontextmanager
@@ -102,17 +111,17 @@ async def running(app: App, on_broken: Callable[[str], None] | None = None) -> A
     async with AsyncExitStack() as stack:
         causes = {"database": lambda: service.database.trouble}
         health = build_health(checks, service.registry, app.asgi, causes)
-        await stack.enter_async_context(_serve(health, settings))
+        serving = await stack.enter_async_context(_serve(health, settings))
         await service.start()
         for server in app.servers:
             await stack.enter_async_context(server())
-        leaving, stopping = asyncio.Event(), asyncio.Event()
+        leaving, stopping, silent = asyncio.Event(), asyncio.Event(), asyncio.Event()
         workers = asyncio.create_task(work(service, settings.workers, stopping))
-        relay = asyncio.create_task(_relay(service, bus, stopping))
+        relay = asyncio.create_task(_relay(service, bus, silent))
         measuring = asyncio.create_task(_measure(service, settings, stopping))
         connecting = asyncio.create_task(bus.start())
         watching = asyncio.create_task(bus.watch())
-        for part in (workers, relay, measuring, watching):
+        for part in (workers, relay, measuring, watching, serving):
             part.add_done_callback(partial(_ended, leaving, on_broken))
         log.info("Started", replica=service.replica)
         try:
@@ -125,12 +134,15 @@ async def running(app: App, on_broken: Callable[[str], None] | None = None) -> A
             await bus_quiet(bus)
             stopping.set()
             service.wake()
-            await _finish([workers, relay, measuring], settings.grace)
+            await _finish([workers, measuring], settings.grace)
+            silent.set()
+            service.wake()
+            await _finish([relay], LAST_WORDS)
             await bus.stop()
 
 
 def _ended(leaving: asyncio.Event, on_broken: Callable[[str], None] | None, part: asyncio.Task[None]) -> None:
-    """Workers, relay and watcher run until we stop: one that ends before takes the service with it."""
+    """Workers, relay, watcher and HTTP run until we stop: one that ends before takes the service with it."""
     if part.cancelled() or leaving.is_set():
         return
     why = repr(part.exception())
@@ -152,10 +164,10 @@ async def _finish(tasks: list[asyncio.Task[None]], grace: timedelta) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _relay(service: Service, bus: RabbitBus, stopping: asyncio.Event) -> None:
-    """Publish the outbox as it fills; on stopping, what is in it goes out once more."""
+async def _relay(service: Service, bus: RabbitBus, silent: asyncio.Event) -> None:
+    """Publish the outbox as it fills, until all is out when nothing more is to be said."""
     while True:
-        last = stopping.is_set()
+        last = silent.is_set()
         service.outbox_wake.clear()
         sent = 0
         try:
@@ -164,7 +176,7 @@ async def _relay(service: Service, bus: RabbitBus, stopping: asyncio.Event) -> N
             if not is_away(error):
                 raise
             log.warning("Database away, relay waits", error=repr(error))
-        if last:
+        if last and not sent:
             return
         if not sent:
             await woken(service.outbox_wake, POLL)
@@ -194,7 +206,7 @@ class _EmbeddedServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _serve(asgi: ASGIApp, settings: ServiceSettings) -> AsyncIterator[None]:
+async def _serve(asgi: ASGIApp, settings: ServiceSettings) -> AsyncIterator[asyncio.Task[None]]:
     listener = socket.create_server((settings.http_host, settings.http_port), reuse_port=False)
     port = listener.getsockname()[1]
     config = uvicorn.Config(asgi, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5)
@@ -202,7 +214,7 @@ async def _serve(asgi: ASGIApp, settings: ServiceSettings) -> AsyncIterator[None
     task = asyncio.create_task(server.serve(sockets=[listener]))
     log.info("HTTP listens", host=settings.http_host, port=port)
     try:
-        yield
+        yield task
     finally:
         server.should_exit = True
-        await task
+        await asyncio.gather(task, return_exceptions=True)

@@ -7,20 +7,27 @@ from typing import TypeVar
 
 from pydantic import AnyHttpUrl, Field, TypeAdapter, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 SECRETS_DIRS = ("SLIPWAY_SECRETS_DIR", "CREDENTIALS_DIRECTORY")
 """Variables that name a folder of settings, one file each; the second is systemd's."""
 
+DATABASE_DRIVERS = ("postgresql+asyncpg", "sqlite+aiosqlite")
+
 
 class ServiceSettings(BaseSettings):
-    """Frozen; read from the environment with the service's prefix, e.g. SLIPWAY_HEALER_DATABASE_URL."""
+    """Frozen; read from the environment with the service's prefix, e.g. SLIPWAY_HEALER_DATABASE_URL.
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    What is wrong is said without the value: it may hold a password, and the sentence goes into a log.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     region: str = "sandbox"
     """The region it serves; `global` for the api."""
-    database_url: str = "sqlite+aiosqlite:///.slipway/service.db"
-    """SQLAlchemy URL: postgresql+asyncpg://... or sqlite+aiosqlite:///FILE."""
+    database_url: str = Field(default="sqlite+aiosqlite:///.slipway/service.db", repr=False)
+    """SQLAlchemy URL: postgresql+asyncpg://... or sqlite+aiosqlite:///FILE; may hold a password and is never shown."""
     amqp_url: str = Field(default="amqp://guest:guest@127.0.0.1:5672/", repr=False)
     """RabbitMQ, with the virtual host; holds a password and is never shown."""
     amqp_ca_file: Path | None = None
@@ -62,6 +69,17 @@ class ServiceSettings(BaseSettings):
     """The CA that signs the services' certificates (PEM)."""
     otlp_endpoint: str = Field(default="", validation_alias="SLIPWAY_OTLP_ENDPOINT")
     """Where traces go, by OTLP over HTTP, e.g. http://collector:4318; empty: nowhere. The same for all services."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_is_one_that_we_speak_to(cls, value: str) -> str:
+        try:
+            driver = make_url(value).drivername
+        except ArgumentError:
+            raise ValueError("this is no URL of a database") from None
+        if driver not in DATABASE_DRIVERS:
+            raise ValueError(f"{driver} is none of the drivers {' and '.join(DATABASE_DRIVERS)}")
+        return value
 
     @field_validator("otlp_endpoint")
     @classmethod

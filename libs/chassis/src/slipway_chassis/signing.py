@@ -70,11 +70,11 @@ class SigningClient:
                 answer = await self._client.post(
                     f"/v1/clusters/{cluster_id}/credentials", json=wanted.model_dump(mode="json", exclude_none=True)
                 )
+                if answer.status_code != httpx.codes.OK:
+                    raise _refused(answer)
         except httpx.HTTPError as error:
             message = f"The provisioner's signing call failed: {type(error).__name__}: {error}"
             raise RetryLater(SOON, "SigningUnreachable", message[:500]) from error
-        if answer.status_code != httpx.codes.OK:
-            raise _refused(answer)
         try:
             return SignedCredential.model_validate_json(answer.content)
         except ValidationError as error:

@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-SERVICES = ("api", "provisioner", "healer", "monitor", "addon_manager")
+from slipway_contracts import resync
+
+SERVICES = resync.SERVICES
 _LIFETIME = timedelta(days=365)
 
 

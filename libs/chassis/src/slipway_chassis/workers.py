@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from slipway_chassis.database import is_away
+from slipway_chassis.database import is_away, is_conflict
 from slipway_chassis.service import Service
 from slipway_chassis.work import Lease
 
@@ -14,6 +14,8 @@ log = structlog.get_logger()
 
 POLL = timedelta(seconds=1)
 """Due times, other replicas' marks and leases that ran out are looked for so often."""
+BEING_CLAIMED = timedelta(milliseconds=20)
+"""What is due and was not claimed is being claimed by another replica just now: it is looked at again after so long."""
 
 
 async def work(service: Service, most: int, stopping: asyncio.Event) -> None:
@@ -48,6 +50,7 @@ async def _due(service: Service, free: int) -> tuple[list[Lease], timedelta]:
     """What is ours to do now, and how long until the next look."""
     if free <= 0:
         return [], POLL
+    leases: list[Lease] = []
     try:
         leases = await service.claim(free)
         due_in = await service.next_due() if len(leases) < free else None
@@ -55,14 +58,16 @@ async def _due(service: Service, free: int) -> tuple[list[Lease], timedelta]:
         if not is_away(error):
             raise
         log.warning("Database away, workers wait", error=repr(error))
-        return [], POLL
-    return leases, POLL if due_in is None else max(timedelta(0), min(due_in, POLL))
+        return leases, POLL  # what is claimed is ours to do, though nobody can say what comes next
+    if due_in is None:
+        return leases, POLL
+    return leases, min(due_in, POLL) if due_in > timedelta(0) else BEING_CLAIMED
 
 
 async def _take(service: Service, lease: Lease) -> None:
     try:
         await service.take(lease)
     except Exception as error:
-        if not is_away(error):
+        if not is_away(error) and not is_conflict(error):
             raise
-        log.warning("Database away, an object waits for its lease's end", kind=lease.kind, error=repr(error))
+        log.warning("Not released, the object waits for its lease's end", kind=lease.kind, error=repr(error))

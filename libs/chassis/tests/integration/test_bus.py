@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,9 +12,11 @@ from typing import Any
 
 import aio_pika
 import pytest
+import uvicorn
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from sqlalchemy.exc import OperationalError
 
+from slipway_chassis import facts, outbox
 from slipway_chassis.bus import PREFETCH, RabbitBus
 from slipway_chassis.clock import SystemClock
 from slipway_chassis.runner import App, running
@@ -22,6 +25,7 @@ from slipway_chassis.settings import ServiceSettings
 from slipway_chassis.testing import eventually
 from slipway_chassis.work import Lease
 from slipway_contracts.api import ClusterSpec, ClusterSpecChanged
+from slipway_contracts.envelope import sequence_text
 from slipway_contracts.testing import a_cluster_spec
 
 pytestmark = pytest.mark.integration
@@ -121,6 +125,96 @@ async def test_while_the_database_is_away_nothing_is_lost_and_the_service_is_not
         away = False
         await eventually(lambda: ("c1", 1) in reconciler.seen, "the message is handled after all")
         await eventually(bus.is_ready, "the healer is ready again")
+
+
+async def test_a_database_that_leaves_while_the_consumers_begin_keeps_no_message_from_us(
+    builder: Any, amqp_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healer, reconciler = await builder("healer")
+    api, _ = await builder("api", region="global", file="api")
+    real_receive, real_available = healer.receive, healer.database.is_available
+    away = False
+
+    async def receive(message: bytes, *, sender: str | None = None) -> Any:
+        if away:
+            raise OperationalError("insert", {}, ConnectionRefusedError("the database is away"))
+        return await real_receive(message, sender=sender)
+
+    async def is_available() -> bool:
+        nonlocal away
+        away = False
+        return await real_available()
+
+    async with running(an_app(api, amqp_url, namespace)) as other:
+        await eventually(other.is_ready, "the api consumes")
+        async with running(an_app(healer, amqp_url, namespace)) as bus:
+            await eventually(bus.is_ready, "the healer has queues")
+        await say(api, a_cluster_spec("c1"))
+        async with a_channel(amqp_url) as channel:
+            kept = await channel.get_queue(bus.names.queue("healer", "tokyo", "cluster"))
+            await eventually(lambda: has_message(kept), "the broker keeps what was said")
+        monkeypatch.setattr(healer, "receive", receive)
+        again = RabbitBus(ServiceSettings(amqp_url=amqp_url, bus_namespace=namespace), healer)
+        real_begin = again._broker.start
+
+        async def begin() -> None:
+            nonlocal away
+            away = True
+            await real_begin()
+            await eventually(lambda: again._database_left, "a message came before all consumers were there")
+
+        monkeypatch.setattr(again._broker, "start", begin)
+        monkeypatch.setattr(healer.database, "is_available", is_available)
+        await again.start()
+        monkeypatch.setattr(again._broker, "start", real_begin)
+        await eventually(again.is_ready, "the healer consumes again")
+        while not reconciler.seen:
+            await eventually(healer.work_once, "the message is handled after all")
+        await again.stop()
+    assert reconciler.seen == [("c1", 1)]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a broker that is there", "no broker"])
+async def test_a_start_that_is_cut_anywhere_leaves_nothing_behind(
+    builder: Any, amqp_url: str, namespace: str, there: bool
+) -> None:
+    healer, _ = await builder("healer")
+    own = asyncio.all_tasks()
+    url = amqp_url if there else "amqp://guest:guest@127.0.0.1:1/"
+    settings = ServiceSettings(amqp_url=url, bus_namespace=namespace)
+    steps, finished = 1, False
+    while not finished and steps < (20_000 if there else 100):
+        bus = RabbitBus(settings, healer)
+        starting = asyncio.create_task(bus.start())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        finished = starting.done()
+        starting.cancel()
+        await asyncio.wait({starting})
+        await bus.stop()
+        # aio-pika's callbacks for closed channels end by themselves; what connects or reads would stay
+        await eventually(lambda: asyncio.all_tasks() == own, f"cut after {steps} steps, all tasks end", within=1)
+        steps = steps * 5 // 4 + 1
+    assert finished == there
+
+
+async def test_a_goodbye_that_fails_does_not_keep_the_next_start_from_the_broker(
+    builder: Any, amqp_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healer, _ = await builder("healer")
+    own = asyncio.all_tasks()
+    bus = RabbitBus(ServiceSettings(amqp_url=amqp_url, bus_namespace=namespace), healer)
+    await bus.start()
+
+    async def fail() -> None:
+        raise ConnectionError("the channel is lost")
+
+    monkeypatch.setattr(bus._broker._channel, "close", fail)
+    await bus.stop()
+    await asyncio.wait_for(bus.start(), timeout=20)
+    await eventually(bus.is_ready, "it consumes again")
+    await bus.stop()
+    await eventually(lambda: asyncio.all_tasks() == own, "both connections are closed", within=1)
 
 
 async def test_what_a_broker_without_memory_lost_is_asked_for(builder: Any, amqp_url: str, namespace: str) -> None:
@@ -246,6 +340,60 @@ async def test_a_worker_that_ends_by_itself_takes_the_service_with_it(
         healer.claim = mistake
         await eventually(lambda: bool(broken), "the end of the worker is noticed")
     assert "a mistake of ours" in broken[0]
+
+
+async def test_an_http_server_that_ends_by_itself_takes_the_service_with_it(
+    builder: Any, amqp_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healer, _ = await builder("healer")
+    broken: list[str] = []
+    end = asyncio.Event()
+
+    async def serve(_server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        await end.wait()
+        sockets[0].close()
+        raise OSError("no more sockets")
+
+    monkeypatch.setattr(uvicorn.Server, "serve", serve)
+    async with running(an_app(healer, amqp_url, namespace), broken.append) as bus:
+        await eventually(bus.is_ready, "the service runs")
+        assert not broken
+        end.set()
+        await eventually(lambda: bool(broken), "the end of the server is noticed")
+    assert "no more sockets" in broken[0]
+
+
+async def test_what_the_last_look_says_goes_out_before_the_service_stops(
+    builder: Any, amqp_url: str, namespace: str
+) -> None:
+    healer, reconciler = await builder("healer")
+    begun, looked_last = asyncio.Event(), asyncio.Event()
+    real_relay, real_reconcile = healer.relay_once, reconciler.reconcile
+
+    async def relay_once(publish: Any) -> int:
+        sent = await real_relay(publish)
+        if begun.is_set() and not bus._consuming:
+            looked_last.set()
+        return sent
+
+    async def reconcile(lease: Lease) -> timedelta | None:
+        begun.set()
+        await looked_last.wait()
+        return await real_reconcile(lease)
+
+    healer.relay_once, reconciler.reconcile = relay_once, reconcile
+    async with running(an_app(healer, amqp_url, namespace)) as bus:
+        await eventually(bus.is_ready, "the healer runs")
+        spec = ClusterSpecChanged(
+            id="1", type=ClusterSpecChanged.TYPE, source="api/global", subject="clusters/c1", region="tokyo",
+            time=healer.clock.now(), sequence=sequence_text(1), data=a_cluster_spec("c1"),
+        )  # fmt: skip
+        await healer.receive(spec.to_json())
+        await begun.wait()
+    async with healer.database.reading() as session:
+        assert await facts.facts_of(session, ClusterSpec)
+        assert not await outbox.pending(session, 10)
+    assert reconciler.seen == [("c1", 1)]
 
 
 async def _is(count: Callable[[], Awaitable[int]], expected: int) -> bool:

@@ -48,6 +48,16 @@ async def test_what_fails_again_and_again_is_named_with_its_error(builder: Any, 
     assert "a mistake" in (await found(healer))["WorkFails"]
 
 
+async def test_a_database_that_only_lets_time_pass_is_away_too(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    healer, _ = await builder("healer")
+
+    def reading() -> Any:
+        raise TimeoutError  # as asyncpg says it of a connection that nobody answers: without a word
+
+    monkeypatch.setattr(healer.database, "reading", reading)
+    assert (await found(healer))["DatabaseAway"] == "Its database cannot be read: TimeoutError"
+
+
 async def test_a_clock_unlike_the_databases_is_an_error(builder: Any, request: pytest.FixtureRequest) -> None:
     healer, _ = await builder("healer")
     if healer.database.is_sqlite:

@@ -67,6 +67,11 @@ def test_a_mirror_may_have_what_images_lack(tmp_path: Path) -> None:
     assert release.package_versions["runc"] == shipped()["v1.36"]["package_versions"]["runc"]
 
 
+def test_an_empty_heading_says_nothing(tmp_path: Path) -> None:
+    own = {"artifacts": programs(), "images": None, "supports": None}
+    assert load_releases(written(tmp_path, {"v1.36.3": own})).named("v1.36.3").images["pause"]
+
+
 def test_of_an_unknown_release_everything_has_to_be_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"v1\.99\.0\.images: Field required"):
         load_releases(written(tmp_path, {"v1.99.0": {"artifacts": programs()}}))
@@ -114,6 +119,7 @@ def broken(*path: str, value: object = None) -> str:
         pytest.param("[]", "there is no release in it", id="not a mapping"),
         pytest.param("releases: {}", "there is no release in it", id="nothing"),
         pytest.param("releases: {v1.36.3: 3}", "valid dictionary", id="a release that is a number"),
+        pytest.param(broken("images", value=["pause"]), "valid dictionary", id="a list of images"),
         pytest.param(broken("artifacts", "etcd"), "programs are missing: etcd", id="a program is missing"),
         pytest.param(broken("artifacts", "etcd", "sha256", value="abc"), "64 lower-case", id="no digest"),
         pytest.param(broken("artifacts", "etcd", "file", value="../etcd"), "below the mirror", id="outside the mirror"),

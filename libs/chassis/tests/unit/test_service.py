@@ -147,6 +147,58 @@ async def test_absence_from_a_complete_list_ends_a_fact_unless_it_is_younger(
         assert await facts.fact_of(session, ClusterSpec, "clusters/c1", ended=True) is not None
 
 
+async def a_list(api: Service) -> ClusterFactsAnnounced:
+    """The complete list of facts about c1 that this service would say now."""
+    async with api.transaction() as session:
+        await api.announcer.repeat_cluster(session, "c1")
+        return ClusterFactsAnnounced.model_validate_json((await outbox.pending(session, 10))[-1].document)
+
+
+def without_facts(listing: ClusterFactsAnnounced) -> ClusterFactsAnnounced:
+    return listing.model_copy(update={"data": listing.data.model_copy(update={"facts": ()})})
+
+
+async def is_known(healer: Service) -> bool:
+    async with healer.database.reading() as session:
+        return await facts.fact_of(session, ClusterSpec, "clusters/c1") is not None
+
+
+async def test_a_fact_that_one_list_missed_is_back_with_the_next(builder: Any, clock: SteppingClock) -> None:
+    """Its transaction was not committed yet when the list was made, so the list is younger and has it not."""
+    api, _ = await builder("api", region="global")
+    healer, reconciler = await builder("healer")
+    await healer.receive((await say(api, a_cluster_spec("c1"))).document)
+    clock.step(timedelta(seconds=1))
+    first = without_facts(await a_list(api))
+    await healer.receive(first.to_json())
+    assert not await is_known(healer)
+    while await healer.work_once():
+        pass
+    assert reconciler.seen == []
+    clock.step(timedelta(minutes=10))
+    await healer.receive((await a_list(api)).to_json())
+    assert await is_known(healer)
+    while await healer.work_once():
+        pass
+    assert reconciler.seen == [("c1", 1)]
+    await healer.receive(first.to_json())
+    assert await is_known(healer), "a list of the past that comes once more says nothing of absence"
+
+
+async def test_the_tombstone_of_an_absent_fact_is_kept_for_a_week_however_old_the_fact(
+    builder: Any, clock: SteppingClock
+) -> None:
+    api, _ = await builder("api", region="global")
+    healer, _ = await builder("healer")
+    said = (await say(api, a_cluster_spec("c1"))).document
+    await healer.receive(said)
+    clock.step(timedelta(days=30))
+    await healer.receive(without_facts(await a_list(api)).to_json())
+    async with healer.transaction() as session:
+        await facts.forget_endings(session, clock.now() - outbox.ENDINGS_KEPT)
+    assert (await healer.receive(said)).disposition is Disposition.STALE
+
+
 async def test_work_marked_dirty_meanwhile_is_due_again_at_once(builder: Any, clock: SteppingClock) -> None:
     healer, _ = await builder("healer")
     async with healer.transaction() as session:

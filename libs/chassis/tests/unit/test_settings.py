@@ -36,3 +36,30 @@ def test_the_endpoint_of_traces_is_one_for_all_services(monkeypatch: pytest.Monk
     monkeypatch.setenv("SLIPWAY_OTLP_ENDPOINT", "collector")
     with pytest.raises(ValidationError, match="SLIPWAY_OTLP_ENDPOINT"):
         Own()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://healer:hidden@db/healer", "postgresql is none of the drivers postgresql\\+asyncpg"),
+        ("healer:hidden@db", "no URL of a database"),
+    ],
+    ids=["a driver without asyncio", "no URL"],
+)
+def test_a_database_that_cannot_be_spoken_to_is_a_wrong_setting(
+    url: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_OWN_DATABASE_URL", url)
+    with pytest.raises(ValidationError, match=says) as wrong:
+        Own()
+    assert "database_url" in str(wrong.value)
+    assert "hidden" not in str(wrong.value)
+
+
+def test_no_password_is_shown_of_settings_that_are_right_or_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_OWN_DATABASE_URL", "postgresql+asyncpg://healer:hidden@db/healer")
+    assert "hidden" not in repr(Own())
+    monkeypatch.setenv("SLIPWAY_OTLP_ENDPOINT", "collector:hidden@")
+    with pytest.raises(ValidationError, match="SLIPWAY_OTLP_ENDPOINT") as wrong:
+        Own()
+    assert "hidden" not in str(wrong.value)

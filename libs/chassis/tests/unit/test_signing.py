@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from prometheus_client import CollectorRegistry
 
+from slipway_chassis.calls import ProviderCalls
 from slipway_chassis.clock import SteppingClock
 from slipway_chassis.errors import RetryLater
 from slipway_chassis.settings import ServiceSettings
@@ -128,6 +130,18 @@ async def test_what_is_no_credential_is_tried_again_with_a_reason(
         await client.sign("c1", "csr", SECOND)
     await client.close()
     assert refused.value.reason.code == code
+
+
+async def test_a_refusal_is_counted_as_one(pki: Path, provisioner: Provisioner) -> None:
+    registry = CollectorRegistry()
+    calls, context = ProviderCalls(registry), service_context(settings(pki))
+    provisioner.answer = (503, b"<html>")
+    client = SigningClient(provisioner.url, context, CredentialPersona.MONITOR, 5 * SECOND, calls)
+    with pytest.raises(RetryLater):
+        await client.sign("c1", "csr", SECOND)
+    await client.close()
+    labels = {"provider": "signing", "call": "POST", "outcome": "retry"}
+    assert registry.get_sample_value("slipway_provider_calls_total", labels) == 1.0
 
 
 async def test_a_provisioner_that_is_away_is_tried_again(pki: Path) -> None:

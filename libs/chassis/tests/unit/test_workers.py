@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from slipway_chassis import work
 from slipway_chassis.service import Service
 from slipway_chassis.testing import eventually
+from slipway_chassis.workers import BEING_CLAIMED
 from slipway_chassis.workers import work as work_on
 
 
@@ -110,3 +111,73 @@ async def test_a_database_that_is_away_is_waited_for(slow: tuple[Service, Slow],
     stopping.set()
     service.wake()
     await running
+
+
+async def test_what_was_claimed_is_done_though_the_database_leaves_right_after(
+    slow: tuple[Service, Slow], monkeypatch: Any
+) -> None:
+    service, reconciler = slow
+    reconciler.go.set()
+    await mark(service, 1)
+
+    async def away() -> timedelta | None:
+        raise OperationalError("SELECT", {}, OSError("connection refused"))
+
+    monkeypatch.setattr(service, "next_due", away)
+    stopping = asyncio.Event()
+    running = asyncio.create_task(work_on(service, 2, stopping))
+    await eventually(lambda: reconciler.done == ["c0"], "it does not wait for its lease's end", within=5)
+    stopping.set()
+    service.wake()
+    await running
+
+
+async def test_what_another_replica_is_claiming_is_not_asked_for_without_a_pause(
+    slow: tuple[Service, Slow], monkeypatch: Any
+) -> None:
+    service, _ = slow
+    asked: list[float] = []
+
+    async def none(_limit: int) -> list[work.Lease]:
+        asked.append(asyncio.get_running_loop().time())
+        return []
+
+    async def now() -> timedelta | None:
+        return timedelta(0)
+
+    monkeypatch.setattr(service, "claim", none)
+    monkeypatch.setattr(service, "next_due", now)
+    stopping = asyncio.Event()
+    running = asyncio.create_task(work_on(service, 2, stopping))
+    await eventually(lambda: len(asked) >= 5, "it is asked for again and again")
+    stopping.set()
+    await running
+    assert asked[4] - asked[0] >= 4 * BEING_CLAIMED.total_seconds() * 0.9
+
+
+async def test_an_object_in_whose_way_others_always_are_does_not_end_the_service(
+    slow: tuple[Service, Slow], monkeypatch: Any
+) -> None:
+    service, reconciler = slow
+    await mark(service, 2)
+    real = service.take
+
+    async def take(lease: work.Lease) -> None:
+        if lease.key == "c0":
+            raise DBAPIError("UPDATE", {}, Deadlock())
+        await real(lease)
+
+    monkeypatch.setattr(service, "take", take)
+    reconciler.go.set()
+    stopping = asyncio.Event()
+    running = asyncio.create_task(work_on(service, 1, stopping))
+    await eventually(lambda: reconciler.done == ["c1"], "the other object has its turn")
+    stopping.set()
+    service.wake()
+    await running
+
+
+class Deadlock(Exception):
+    """As PostgreSQL's driver says it."""
+
+    sqlstate = "40P01"

@@ -29,7 +29,7 @@ class AgentBootstrap(Value):
 
     url: str = Field(description="https://<agent host name>[:port], the provisioner's agent endpoint")
     ca_pem: str = Field(description="the CA of the agent host name")
-    token: str = Field(description="one-time, bound to the first key that claims it")
+    token: str = Field(description="one-time, bound to the first key that claims it", repr=False)
     node_id: Id
     program_sha256: str
 
@@ -37,7 +37,7 @@ class AgentBootstrap(Value):
 class Claim(Value):
     """The agent's first call: binds the token to its public key."""
 
-    token: str
+    token: str = Field(repr=False)
     node_id: Id
     csr_pem: str = Field(description="proves possession of the agent's key; its subject is ignored")
     clock: Instant = Field(description="the agent's clock")
@@ -95,7 +95,7 @@ class File(Value):
 
     kind: Literal["file"] = "file"
     path: str
-    content: str
+    content: str = Field(repr=False)
     mode: int = 0o644
 
 

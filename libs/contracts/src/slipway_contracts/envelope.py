@@ -38,7 +38,7 @@ class UnknownEventType(ValueError):
 class Event(BaseModel, Generic[B]):
     """One message on the bus. Concrete events subclass it with their name, noun and owner."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     TYPE: ClassVar[str] = ""
     OWNERS: ClassVar[tuple[str, ...]] = ()

@@ -2,8 +2,10 @@
 
 Contracts only grow: a new optional field is compatible; anything else is a new version of the event beside the old.
 
-    python -m slipway_contracts.schemas write FOLDER     after a compatible change
+    python -m slipway_contracts.schemas write FOLDER     after a compatible change; writes nothing after another one
     python -m slipway_contracts.schemas check FOLDER     exit code 1 names what differs
+
+An event that was never released may be thrown away with its snapshot: remove the file before `write`.
 """
 
 import json
@@ -23,8 +25,13 @@ _CONSTRAINTS = (
     "minimum",
     "maximum",
     "exclusiveMinimum",
+    "exclusiveMaximum",
     "maxLength",
     "minLength",
+    "maxItems",
+    "minItems",
+    "maxProperties",
+    "minProperties",
     "format",
 )
 
@@ -115,14 +122,13 @@ def _resolve(schema: Any, root: Schema) -> Schema:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check the snapshots."""
+    """Write or check the snapshots; exit code 1 after an incompatible change."""
     action, folder = arguments[0], Path(arguments[1])
-    if action == "write":
-        write_schemas(folder)
-        return 0
     old, new = read_schemas(folder), current_schemas()
     problems = incompatibilities(old, new)
-    if not problems and old != json.loads(json.dumps(new)):
+    if action == "write" and not problems:
+        write_schemas(folder)
+    elif not problems and old != json.loads(json.dumps(new)):
         problems = ["the snapshots are older than the code: run `make schemas` and commit them"]
     for problem in problems:
         sys.stderr.write(problem + "\n")

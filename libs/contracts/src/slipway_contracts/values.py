@@ -14,15 +14,18 @@ Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z_.-]{1,64}$")]
 """An identifier of our own (a UUID in canonical form) or of the cloud's."""
 
 DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
-"""RFC 1123 label that starts with a letter, as Kubernetes asks of Service and cluster names."""
+"""RFC 1035 label, in small letters: what Kubernetes asks of the names of Services."""
 
 DnsLabel = Annotated[str, StringConstraints(pattern=DNS_LABEL.pattern)]
 
 
 class Value(BaseModel):
-    """A frozen value; unknown fields of a newer writer are ignored when read."""
+    """A frozen value; unknown fields of a newer writer are ignored when read.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float")
+    An error does not show what was read: it may be a secret, and errors are logged.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float", hide_input_in_errors=True)
 
 
 class Role(StrEnum):
