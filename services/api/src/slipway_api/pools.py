@@ -3,9 +3,9 @@
 from ipaddress import IPv4Network
 
 from slipway_api.changes import Answer, Changes, RequestContext
-from slipway_api.clusters import Clusters, extras_of
+from slipway_api.clusters import Clusters, nodes_of
 from slipway_api.domain.drafts import Chosen, PoolDraft, fill_pool
-from slipway_api.domain.offer import Extra, Machines, decide_pool, decide_quota
+from slipway_api.domain.offer import Extra, Machines, Nodes, Offer, decide_pool, decide_quota
 from slipway_api.domain.people import Caller
 from slipway_api.domain.problems import FieldProblem, Problem, refuse
 from slipway_api.domain.requests import PoolChange, PoolRequest
@@ -53,7 +53,9 @@ class Pools:
             problems += check_volume(draft.setup, region, "")
         refuse(problems)
         assert draft is not None, "a request that lacks something has a problem"
-        machines = await self._preflight(caller, region, draft, request.count)
+        offer, machines = await self._preflight(caller, region, draft)
+        extra = Extra(nodes_of(draft, request.count, machines), "count", draft.setup.volume_field)
+        refuse(decide_quota([extra], {}, offer))
         pool = build_pool(draft, machines, self._clusters.fresh_id)
         wanted = next_spec(spec, self._clusters.fresh_id(), pools=(*spec.pools, pool))
         change = Change(wanted, OperationKind.UPDATE_CLUSTER, {"pool": pool.name, "count": pool.count})
@@ -102,19 +104,23 @@ class Pools:
     async def _preflight_change(
         self, caller: Caller, region: Region, draft: PoolDraft, pool: PoolSpec, request: PoolChange
     ) -> Machines | None:
-        more = max((request.count or 0) - pool.count, 0)
-        if not more and not request.model_fields_set & _PREFLIGHTED:
+        count = pool.count if request.count is None else request.count
+        if count <= pool.count and not request.model_fields_set & _PREFLIGHTED:
             return None
-        return await self._preflight(caller, region, draft, more)
+        offer, machines = await self._preflight(caller, region, draft)
+        field, volume_field = "count", draft.setup.volume_field
+        if count <= pool.count:
+            field = draft.flavor.field if draft.setup.root_volume == pool.node_spec.root_volume else volume_field
+        present = _present_nodes(pool, offer, machines)
+        refuse(decide_quota([Extra(nodes_of(draft, count, machines), field, volume_field, present)], {}, offer))
+        return machines
 
-    async def _preflight(self, caller: Caller, region: Region, draft: PoolDraft, more: int) -> Machines:
+    async def _preflight(self, caller: Caller, region: Region, draft: PoolDraft) -> tuple[Offer, Machines]:
         offer = await observe_offer(self._catalogue, caller, region, [draft], [])
         machines, problems = decide_pool(draft, offer)
         refuse(problems)
         assert machines is not None, "machines that cannot be made have a problem"
-        extras = [Extra(each.role, more, each.flavor, each.field) for each in extras_of([draft], [machines])]
-        refuse(decide_quota(extras, {}, offer))
-        return machines
+        return offer, machines
 
     async def _victims(self, row: ClusterRow, pool: PoolSpec, request: PoolChange) -> tuple[str, ...] | None:
         if request.victims is None:
@@ -136,6 +142,12 @@ class Pools:
             ]
         )
         return tuple(known[victim] for victim in request.victims)
+
+
+def _present_nodes(pool: PoolSpec, offer: Offer, machines: Machines) -> Nodes:
+    """What the pool uses now; a flavor that is gone from the cloud counts as the one that is wanted."""
+    known = offer.flavors.get(pool.node_spec.flavor_id, ())
+    return Nodes(pool.role, pool.count, known[0] if known else machines.flavor, pool.node_spec.root_volume)
 
 
 def _refuse_change(spec: ClusterSpec, pool: PoolSpec, request: PoolChange) -> None:

@@ -53,6 +53,7 @@ CATALOGUE: Mapping[str, tuple[int, str]] = {
     "not_for_etcd": (422, "An etcd node is no part of Kubernetes"),
     "volumes_not_offered": (422, "The region has no volumes to boot from"),
     "unknown_volume_type": (422, "The volume type does not exist"),
+    "block_storage_missing": (422, "The cloud has no block storage"),
     "volume_too_small": (422, "The root volume is too small for the image"),
     "unknown_zone": (422, "The availability zone does not exist"),
     "ambiguous_name": (422, "The name fits several resources"),
@@ -65,6 +66,9 @@ CATALOGUE: Mapping[str, tuple[int, str]] = {
     "security_groups_quota_exceeded": (409, "The project's quota of security groups is too small"),
     "server_groups_quota_exceeded": (409, "The project's quota of server groups is too small"),
     "server_group_members_quota_exceeded": (409, "The project's quota of members of a server group is too small"),
+    "volumes_quota_exceeded": (409, "The project's quota of volumes is too small"),
+    "gigabytes_quota_exceeded": (409, "The project's quota of volumes' gigabytes is too small"),
+    "per_volume_gigabytes_quota_exceeded": (409, "The project's limit of a volume's size is too small"),
     # what stands in the way
     "precondition_failed": (412, "The object has changed since it was read"),
     "conflicting_change": (409, "Another change came first"),
