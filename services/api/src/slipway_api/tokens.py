@@ -51,6 +51,19 @@ class Gatekeeper:
             )
         return known.caller
 
+    async def still_holds(self, caller: Caller, region_name: str | None) -> bool:
+        """Whether the caller's token counts as it did: for streams, which outlive the look that opened them.
+
+        A Keystone that is away ends nothing before the token's own end.
+        """
+        if caller.expires_at <= self._clock.now():
+            return False
+        try:
+            await self.caller(caller.token, region_name)
+        except Problem as problem:
+            return problem.code == "identity_unavailable"
+        return True
+
     def forget_all(self) -> None:
         """Ask Keystone again about every token."""
         self._known.clear()

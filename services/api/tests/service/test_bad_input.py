@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
 
+from slipway_api.store import AuditRow
 from slipway_api.testing_platform import Platform, a_platform
 
 
@@ -162,12 +164,22 @@ async def test_wrong_paths_and_methods_are_problems_too(alice: httpx.AsyncClient
         pytest.param("/v1/clusters?state=happy", "state[0]", id="a state that does not exist"),
         pytest.param("/v1/clusters?marker=nobody", "marker", id="a marker that does not exist"),
         pytest.param("/v1/events?after=-1", "after", id="an id of an event that cannot be"),
+        pytest.param(f"/v1/events?after={2**63}", "after", id="an id that no database has room for"),
+        pytest.param("/v1/clusters?name=a%00b", "query", id="a character that no database takes"),
     ],
 )
 async def test_wrong_questions_are_refused(path: str, field: str, untouched: httpx.AsyncClient) -> None:
     answer = await untouched.get(path, headers={"Accept": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
     assert answer.json()["errors"][0]["field"] == field
+
+
+async def test_no_name_has_a_nul_character(platform: Platform, alice: httpx.AsyncClient) -> None:
+    for method in ("GET", "DELETE"):
+        answer = await alice.request(method, "/v1/clusters/a%00b")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    async with platform.service.database.reading() as session:
+        assert list((await session.execute(select(AuditRow.action))).scalars()) == [], "PostgreSQL would refuse it"
 
 
 async def test_an_image_of_another_project_does_not_exist(platform: Platform, alice: httpx.AsyncClient) -> None:
