@@ -17,7 +17,7 @@ from slipway_api.domain.offer import (
 from slipway_api.domain.people import Caller
 from slipway_api.domain.problems import FieldProblem, Problem, refuse
 from slipway_api.domain.requests import ClusterChange, ClusterRequest
-from slipway_api.domain.rules import check_cidrs, check_name, check_pools
+from slipway_api.domain.rules import check_cidrs, check_name, check_pools, check_users
 from slipway_api.domain.setups import check_volume
 from slipway_api.domain.specs import Change, build_cluster, build_pool, next_spec
 from slipway_api.lookups import find_cluster
@@ -97,6 +97,7 @@ class Clusters:
         spec = spec_of(row)
         if request.users is None:
             return await self._changes.standing(row)
+        refuse(check_users(request.users, "users"))
         users = tuple(user.user() for user in request.users)
         change = Change(next_spec(spec, self.fresh_id(), users=users), OperationKind.UPDATE_CLUSTER)
         return await self._changes.replace(caller, context, row, change)

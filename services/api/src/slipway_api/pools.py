@@ -93,7 +93,8 @@ class Pools:
         pool = find_pool(spec, name)
         if pool.role is not Role.WORKER:
             raise Problem(
-                "missing_pool", f"A cluster cannot be without its {pool.role.value} pool; delete the cluster."
+                "missing_pool",
+                f"A cluster cannot be without its {pool.role.value} pool; if you need neither, delete the cluster.",
             )
         rest = tuple(each for each in spec.pools if each.pool_id != pool.pool_id)
         change = Change(
@@ -129,6 +130,7 @@ class Pools:
             facts = await observe_cluster(session, row)
         nodes = [node.row for node in facts.nodes if node.row.pool_id == pool.pool_id]
         known = {name: node.node_id for node in nodes for name in (node.node_id, node.name)}
+        refuse(_check_shrinks(pool, request))
         refuse(
             [
                 FieldProblem(
@@ -141,7 +143,16 @@ class Pools:
                 if victim not in known
             ]
         )
-        return tuple(known[victim] for victim in request.victims)
+        return tuple(dict.fromkeys(known[victim] for victim in request.victims))
+
+
+def _check_shrinks(pool: PoolSpec, request: PoolChange) -> list[FieldProblem]:
+    """Victims belong to one scale-in: without it they would wait for a later one, which somebody else may ask for."""
+    if not request.victims or (request.count is not None and request.count < pool.count):
+        return []
+    message = f"the pool {pool.name} has {pool.count} nodes and is not to have fewer"
+    remedy = f"Name a count below {pool.count} together with the victims, or leave them out."
+    return [FieldProblem("invalid_field", "victims", message, remedy)]
 
 
 def _present_nodes(pool: PoolSpec, offer: Offer, machines: Machines) -> Nodes:
@@ -163,15 +174,15 @@ def _refuse_change(spec: ClusterSpec, pool: PoolSpec, request: PoolChange) -> No
         name=pool.name, role=pool.role, count=0, labels=request.labels or {}, taints=request.taints or ()
     )
     problems += check_kubernetes_only(as_asked, "")
+    if pool.role is Role.ETCD and request.count not in (None, pool.count) and not problems:
+        message = f"the cluster was made with {pool.count} etcd nodes, and this cannot be changed yet"
+        remedy = "Leave the count as it is, or create another cluster."
+        problems.append(FieldProblem("etcd_size_fixed", "count", message, remedy))
+    if pool.role is not Role.WORKER:
+        message = f"the machines of the {pool.role.value} pool cannot be changed yet"
+        remedy = "Leave it out; the machines of workers can be changed."
+        problems += [FieldProblem("machines_fixed", name, message, remedy) for name in request.machine_fields]
     refuse(problems)
-    if pool.role is Role.ETCD and request.count not in (None, pool.count):
-        raise Problem(
-            "etcd_size_fixed", f"The cluster was made with {pool.count} etcd nodes and this cannot be changed yet."
-        )
-    if pool.role is not Role.WORKER and request.names_machines:
-        raise Problem(
-            "machines_fixed", f"The machines of the {pool.role.value} pool cannot be changed yet; workers' can."
-        )
 
 
 def _check_place(spec: ClusterSpec, request: PoolRequest) -> list[FieldProblem]:

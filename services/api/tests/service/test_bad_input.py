@@ -129,6 +129,9 @@ async def test_a_name_that_is_taken_is_refused_in_the_project_alone(
     assert (await alice.post("/v1/clusters", json=a_request())).status_code == 202
     again = await alice.post("/v1/clusters", json=a_request())
     assert (again.status_code, again.json()["code"]) == (409, "name_taken")
+    assert [(error["field"], error["remedy"][:19]) for error in again.json()["errors"]] == [
+        ("name", "Choose another name")
+    ]
     assert (await bob.post("/v1/clusters", json=a_request())).status_code == 202
 
 
@@ -172,6 +175,22 @@ async def test_wrong_questions_are_refused(path: str, field: str, untouched: htt
     answer = await untouched.get(path, headers={"Accept": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
     assert answer.json()["errors"][0]["field"] == field
+
+
+async def test_a_wrong_key_or_region_is_refused_by_the_name_of_its_header(alice: httpx.AsyncClient) -> None:
+    for header, value, code in (
+        ("Idempotency-Key", "with blank", "invalid_field"),
+        ("Slipway-Region", "atlantis", "unknown_region"),
+    ):
+        answer = await alice.post("/v1/clusters", json=a_request(), headers={header: value})
+        assert (answer.status_code, answer.json()["code"], answer.json()["errors"][0]["field"]) == (422, code, header)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("domain", ["", ".", "a..b", "-a.b", "a.-b", "Cluster.local", "a" * 64, ".".join("a" * 65)])
+async def test_a_domain_that_is_none_is_refused(domain: str, untouched: httpx.AsyncClient) -> None:
+    answer = await untouched.post("/v1/clusters", json=a_request(dns_domain=domain))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "dns_domain")
 
 
 async def test_no_name_has_a_nul_character(platform: Platform, alice: httpx.AsyncClient) -> None:

@@ -75,6 +75,7 @@ CATALOGUE: Mapping[str, tuple[int, str]] = {
     "being_deleted": (409, "The cluster is being deleted"),
     "desired_state_behind": (409, "The desired state here is older than what was carried out"),
     "not_available_yet": (409, "The cluster cannot give out credentials yet"),
+    "user_name_not_signable": (403, "Your name cannot be in a certificate"),
     "invalid_csr": (422, "The certificate request cannot be signed"),
     # what is away
     "identity_unavailable": (503, "Keystone does not answer"),
