@@ -108,6 +108,7 @@ class FakeCloud:
         default_factory=lambda: [
             Network("n-private", "private", ("10.1.0.0/20",)),
             Network("n-empty", "empty"),
+            Network("n-six", "six", ("fd00:77::/64",)),
             Network("n-public", "public", ("10.77.0.0/24",), attachable=False),
         ]
     )

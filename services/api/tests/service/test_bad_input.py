@@ -28,6 +28,7 @@ CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "an unknown image": (a_request(image="beos"), 422, "unknown_image", "image"),
     "an unknown network": (a_request(network="nowhere"), 422, "unknown_network", "network"),
     "a network without a subnet": (a_request(network="empty"), 422, "network_without_subnet", "network"),
+    "a network of IPv6 alone": (a_request(network="six"), 422, "network_without_subnet", "network"),
     "an external network": (a_request(network="public"), 422, "network_external", "network"),
     "an unknown zone": (a_request(zones=["zone-1", "zone-9"]), 422, "unknown_zone", "zones"),
     "an unknown zone of one pool": (

@@ -195,12 +195,35 @@ async def test_wrong_changes_of_pools_are_refused(platform: Platform, alice: htt
         assert (answer.status_code, answer.json()["code"]) == (status, code), case
         if case in FIELDS:
             assert [error["field"] for error in answer.json()["errors"]] == [FIELDS[case]], case
-    for body, code in (
-        ({"name": "worker", "count": 1}, "duplicate_pool"),
-        ({"name": "e", "role": "etcd", "count": 1}, "too_many_pools"),
-    ):
-        assert (await alice.post("/v1/clusters/shop/pools", json=body)).json()["code"] == code
     assert (await alice.delete("/v1/clusters/shop/pools/etcd")).json()["code"] == "missing_pool"
+    assert (await announced_spec(platform)).generation == 1
+
+
+NEW_POOLS: dict[str, tuple[dict[str, Any], int, str, str]] = {
+    "an unknown flavor": ({"flavor": "m9"}, 422, "unknown_flavor", "flavor"),
+    "an unknown image": ({"image": "beos"}, 422, "unknown_image", "image"),
+    "an unknown network": ({"network": "nowhere"}, 422, "unknown_network", "network"),
+    "an unknown zone": ({"zones": ["zone-9"]}, 422, "unknown_zone", "zones[0]"),
+    "fewer than no workers": ({"count": -1}, 422, "invalid_count", "count"),
+    "more than a pool may have": ({"count": 1001}, 422, "invalid_count", "count"),
+    "more than the quota": ({"count": 50}, 409, "instances_quota_exceeded", "count"),
+    "more than the pod range": ({"count": 300}, 422, "cidr_too_small", "count"),
+    "a name that is no DNS label": ({"name": "My_Pool"}, 422, "invalid_name", "name"),
+    "names too long for a node": ({"name": "w" * 60}, 422, "name_too_long", "name"),
+    "a name that is taken": ({"name": "worker"}, 422, "duplicate_pool", "name"),
+    "a second etcd": ({"role": "etcd"}, 422, "too_many_pools", "role"),
+    "an unknown field": ({"size": 3}, 422, "unknown_field", "size"),
+}
+
+
+async def test_wrong_new_pools_are_refused(platform: Platform, alice: httpx.AsyncClient) -> None:
+    await a_cluster(alice)
+    for case, (fields, status, code, field) in NEW_POOLS.items():
+        answer = await alice.post("/v1/clusters/shop/pools", json={"name": "more", "count": 1, **fields})
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (status, code), (case, problem)
+        assert field in [error["field"] for error in problem["errors"]], (case, problem)
+        assert all(error["message"] and error["remedy"].endswith(".") for error in problem["errors"]), case
     assert (await announced_spec(platform)).generation == 1
 
 

@@ -198,3 +198,9 @@ async def test_who_comes_back_too_late_is_told_of_the_gap(served: Served) -> Non
         async with a_stream(alice, "?after=1") as stream:
             assert (await stream.next())["event"] == "stream.gap"
             assert [event["id"] for event in await stream.events(1)] == [3]
+        async with a_stream(alice, "?after=2") as stream:
+            assert (await stream.next())["event"] == "stream.open"
+        async with served.platform.service.database.transaction() as session:
+            await session.execute(delete(FeedRow))
+        async with a_stream(alice, "?after=1") as stream:
+            assert (await stream.next())["event"] == "stream.gap"

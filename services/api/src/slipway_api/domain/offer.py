@@ -100,15 +100,15 @@ def decide_pool(pool: PoolDraft, offer: Offer) -> tuple[Machines | None, list[Fi
 
 
 def decide_network(chosen: Chosen, offer: Offer, problems: list[FieldProblem]) -> Network | None:
-    """The one network that is meant, which must have a subnet."""
+    """The one network that is meant, which must have an IPv4 subnet: nodes are known by such an address."""
     network = _one(offer.networks, chosen, "network", "openstack network list", problems)
     if network is not None and not network.attachable:
         message = f"the network {network.name} is external: no server can be on it"
         remedy = "Choose a network of the project; the cloud's routers lead out of it."
         problems.append(FieldProblem("network_external", chosen.field, message, remedy))
-    elif network is not None and not network.cidrs:
-        message = f"the network {network.name} has no subnet"
-        remedy = "Add a subnet to it (openstack subnet create), or choose another network."
+    elif network is not None and all(":" in cidr for cidr in network.cidrs):
+        message = f"the network {network.name} has no IPv4 subnet"
+        remedy = "Add one to it (openstack subnet create), or choose another network."
         problems.append(FieldProblem("network_without_subnet", chosen.field, message, remedy))
     return network
 

@@ -46,7 +46,7 @@ CATALOGUE: Mapping[str, tuple[int, str]] = {
     "unknown_image": (422, "The image does not exist"),
     "image_not_active": (422, "The image cannot be used"),
     "unknown_network": (422, "The network does not exist"),
-    "network_without_subnet": (422, "The network has no subnet"),
+    "network_without_subnet": (422, "The network has no IPv4 subnet"),
     "network_external": (422, "The network is external"),
     "unknown_node_spec": (422, "The node spec does not exist"),
     "conflicting_fields": (422, "Two fields exclude each other"),

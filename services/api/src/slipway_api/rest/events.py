@@ -101,8 +101,8 @@ async def _stream(
 ) -> AsyncIterator[bytes]:
     if start is None:
         start = await gateway.feed.newest()
-    elif start and start + 1 < await gateway.feed.oldest():
-        # what lies between was dropped: the reader has to look at the objects themselves
+    elif start and not 0 < await gateway.feed.oldest() <= start + 1:
+        # what lies between was dropped, or all was: the reader has to look at the objects themselves
         yield format_sse_event(event="stream.gap", data_str='{"message": "Older events are not kept any more."}')
     # the id of the start lets a client that saw no event resume without a gap
     yield format_sse_event(event="stream.open", id=str(start), data_str=f'{{"after": {start}}}', retry=1000)
