@@ -31,7 +31,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def served(running: Served) -> Served:
     """The platform; each test has a project of its own in it."""
-    running.keystone.catalogue = []
+    running.keystone.catalogue, running.keystone.failing = [], False
     return running
 
 

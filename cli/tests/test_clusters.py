@@ -69,6 +69,16 @@ def test_in_a_pipe_the_progress_is_plain_lines_to_the_end(served: Served, slipwa
     assert "slipway cluster kubeconfig shop" in made.stderr
 
 
+def test_in_a_pipe_an_operation_is_told_from_its_own_beginning_on(served: Served, slipway: Run) -> None:
+    slipway("cluster", "create", "shop", *SMALL, "--no-wait")
+    served.do(a_story(served).becomes_ready())
+    telling = meanwhile(served, lambda: served.do(a_story(served).becomes_ready()))
+    scaled = slipway("pool", "scale", "shop", "worker", "2")
+    telling.join(10)
+    first = scaled.stderr.splitlines()[0]
+    assert first.endswith("  Cluster shop is wanted as of generation 2"), scaled.stderr
+
+
 def test_a_failed_operation_is_a_failed_command(served: Served, slipway: Run) -> None:
     cause = Reason(code="NoHost", message="The cloud found no host.")
     telling = meanwhile(served, lambda: served.do(a_story(served).operation(OperationState.FAILED, 30, cause=cause)))

@@ -3,15 +3,20 @@
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
 from slipway_api.testing_server import Served
+from slipway_chassis.tls import make_service_pki
 from slipway_cli.client import Client
 from slipway_cli.session import Options, log_in
 
@@ -68,6 +73,46 @@ def test_keystone_is_not_reachable(slipway: Run, environment: dict[str, str]) ->
     assert "Keystone at http://127.0.0.1:1/v3 does not answer" in sentence(result)
 
 
+def test_a_keystone_that_fails_is_not_one_that_refuses(slipway: Run, served: Served) -> None:
+    served.keystone.failing = True
+    result = slipway("cluster", "list")
+    assert result.exit_code == 6
+    assert f"Keystone at {served.auth_url} does not answer" in sentence(result)
+
+
+def test_keystones_certificate_is_not_trusted(slipway: Run, tmp_path: Path) -> None:
+    make_service_pki(tmp_path / "pki", ["127.0.0.1"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pki" / "api.pem", tmp_path / "pki" / "api.key")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=shake_hands, args=(listener, context), daemon=True)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/v3"
+        result = slipway("cluster", "list", "--os-auth-url", url)
+    assert result.exit_code == 6
+    assert f"The certificate of Keystone at {url} is not trusted; name its CA by --os-cacert" in sentence(result)
+
+
+def shake_hands(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Show the certificate to everybody who calls, until the listener is closed."""
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                context.wrap_socket(connection, server_side=True).close()
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["no file", "no certificate in it"])
+def test_a_ca_file_that_cannot_be_used(slipway: Run, tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    result = slipway("cluster", "list", "--os-cacert", str(path))
+    assert result.exit_code == 3
+    assert f"The CA file {path} cannot be used" in sentence(result)
+    assert "check --os-cacert or OS_CACERT." in sentence(result)
+
+
 def test_the_api_is_not_reachable(slipway: Run) -> None:
     result = slipway("cluster", "list", "--endpoint", "http://127.0.0.1:1")
     assert result.exit_code == 6
@@ -93,6 +138,53 @@ def test_the_catalogue_names_the_endpoint(slipway: Run, environment: dict[str, s
     endpoint = {"id": "e", "interface": "public", "url": f"{served.url}/v1", "region": "R", "region_id": "R"}
     served.keystone.catalogue = [{"id": "s", "type": "slipway", "name": "slipway", "endpoints": [endpoint]}]
     assert slipway("cluster", "list", "-f", "json").stdout == "[]\n"
+
+
+def test_another_service_of_the_catalogue_is_not_taken_for_slipway(
+    slipway: Run, environment: dict[str, str], served: Served
+) -> None:
+    del environment["SLIPWAY_ENDPOINT"]
+    endpoint = {"id": "e", "interface": "public", "url": f"{served.url}/v1", "region": "R", "region_id": "R"}
+    served.keystone.catalogue = [{"id": "s", "type": "container-infra", "name": "magnum", "endpoints": [endpoint]}]
+    result = slipway("cluster", "list")
+    assert result.exit_code == 3
+    assert "the cloud's catalogue names none" in sentence(result)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "shop/pools/worker"])
+def test_what_is_no_name_reaches_nothing_else(slipway: Run, name: str) -> None:
+    slipway("cluster", "create", "shop", "--no-wait")
+    for command in (("cluster", "delete", name), ("pool", "delete", "shop", name), ("operation", "watch", name)):
+        result = slipway(*command)
+        assert result.exit_code == 2, command
+        assert "is no name or id" in sentence(result)
+    assert len(json.loads(slipway("pool", "list", "shop", "-f", "json").stdout)) == 3
+
+
+def test_a_name_with_signs_of_a_url_is_only_not_found(slipway: Run) -> None:
+    for name in ("shop?x=1", "shop#x", "sh%6fp"):
+        slipway("cluster", "create", "shop", "--no-wait")
+        result = slipway("cluster", "show", name)
+        assert (result.exit_code, f"There is no cluster '{name}'" in sentence(result)) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"name: shop\npools: 3\n", "its pools are no list of mappings"),
+        (b"name: shop\npools: [worker]\n", "its pools are no list of mappings"),
+        (b"- shop\n", "it is no mapping"),
+        (b"name: 2026-01-01\n", "put it in quotes"),
+        (b"name: \xff\n", "is neither YAML nor JSON"),
+        (b"name: [\n", "is neither YAML nor JSON"),
+    ],
+    ids=["a number of pools", "pools by name", "a list", "a date", "other bytes", "half a list"],
+)
+def test_a_file_that_describes_no_cluster(slipway: Run, tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "shop.yaml").write_bytes(content)
+    result = slipway("cluster", "create", "--file", str(tmp_path / "shop.yaml"), "--workers", "2")
+    assert result.exit_code == 2
+    assert why in sentence(result)
 
 
 def test_a_cluster_that_does_not_exist(slipway: Run) -> None:

@@ -1,7 +1,9 @@
 """What is drawn, and how a stream is followed over a broken connection."""
 
+import asyncio
 import io
 import json
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -120,8 +122,10 @@ def a_stream(*identifiers: int, opened: int = 0) -> httpx.Response:
     return httpx.Response(200, content=start + b"".join(sse(each) for each in identifiers))
 
 
-async def follow(transport: Flaky, count: int, patience: float = 60) -> list[int]:
-    login = Login("http://api", token=lambda: "old", renew=lambda: "new")
+async def follow(
+    transport: Flaky, count: int, patience: float = 60, renew: Callable[[], str] = lambda: "new"
+) -> list[int]:
+    login = Login("http://api", token=lambda: "old", renew=renew)
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
         events = Follower(http, login, {}, pause=0, patience=patience).events()
         found = [(await anext(events))["id"] for _ in range(count)]
@@ -147,6 +151,44 @@ async def test_an_expired_token_is_renewed_in_the_middle_of_a_stream() -> None:
     transport = Flaky(a_stream(1), refused, a_stream(2))
     assert await follow(transport, 2) == [1, 2]
     assert transport.tokens == ["old", "old", "new"]
+
+
+async def test_a_token_that_is_refused_again_after_its_renewal_ends_the_command() -> None:
+    refused = [httpx.Response(401, json={"title": "No", "detail": "Not valid."}) for _ in range(3)]
+    transport = Flaky(a_stream(1), *refused)
+    with pytest.raises(CommandFailed) as failed:
+        await follow(transport, 2)
+    assert failed.value.code is Exit.AUTH
+    assert transport.tokens == ["old", "old", "new"]
+
+
+async def test_a_keystone_that_is_away_when_a_token_has_to_be_renewed_is_waited_for() -> None:
+    answers: list[CommandFailed | str] = [CommandFailed(Exit.UNREACHABLE, "Keystone does not answer."), "new"]
+
+    def renew() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, CommandFailed):
+            raise answer
+        return answer
+
+    refused = [httpx.Response(401, json={"title": "Expired", "detail": "Expired."}) for _ in range(2)]
+    transport = Flaky(a_stream(1), *refused, a_stream(2))
+    assert await follow(transport, 2, renew=renew) == [1, 2]
+    assert transport.tokens == ["old", "old", "old", "new"]
+
+
+class Silent(httpx.AsyncByteStream):
+    """A stream that is open for a time and then breaks off."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"id: 3\nevent: stream.open\ndata: {}\n\n"
+        await asyncio.sleep(0.6)
+        raise httpx.ReadError("the connection broke")
+
+
+async def test_the_api_counts_as_away_from_the_end_of_a_stream_however_silent_it_was() -> None:
+    transport = Flaky(httpx.Response(200, stream=Silent()), httpx.ConnectError("refused"), a_stream(4))
+    assert await follow(transport, 1, patience=0.5) == [4]
 
 
 async def test_an_api_that_stays_away_ends_the_command() -> None:

@@ -239,6 +239,20 @@ def test_limits_and_quotas_have_the_known_names(cloud: CloudUnderTest) -> None:
     assert "load_balancer" in cloud.ask("load_balancer", "GET", f"/lbaas/quotas/{project}").json()["quota"]
 
 
+def test_cinder_tells_each_quota_with_what_is_used_of_it(cloud: CloudUnderTest) -> None:
+    if not cloud.tenant.has_service("block-storage"):
+        pytest.skip("this cloud has no block storage")
+    project = cloud.tenant.current_project_id
+    told = cloud.ask("block_storage", "GET", f"/os-quota-sets/{project}?usage=True").json()["quota_set"]
+    types = {name.removeprefix("volumes_") for name in told if name.startswith("volumes_")}
+    assert types, "every cloud with volumes has a type of them"
+    assert {"volumes", "gigabytes", "per_volume_gigabytes", *(f"gigabytes_{kind}" for kind in types)} <= set(told)
+    assert {"limit", "in_use", "reserved"} <= set(told["gigabytes"])
+    limits = cloud.ask("block_storage", "GET", f"/os-quota-sets/{project}").json()["quota_set"]
+    assert limits["gigabytes"] == told["gigabytes"]["limit"]
+    assert cloud.ask("block_storage", "GET", f"/os-quota-sets/{NOBODY}").status_code == 403
+
+
 def test_microversions_are_said_back_and_limited(cloud: CloudUnderTest) -> None:
     old = cloud.ask("compute", "GET", "/flavors/detail", microversion="2.1")
     assert old.headers["X-OpenStack-Nova-API-Version"] == "2.1"

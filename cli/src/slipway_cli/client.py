@@ -3,16 +3,31 @@
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from slipway_cli.errors import CommandFailed, Exit, failure_of
 from slipway_cli.session import Login
 
+_NOT_NAMES = ("", ".", "..")
+
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 PAGE = 200
 
 Document = dict[str, Any]
+
+
+def path_of(*parts: str) -> str:
+    """The path of an object of the API: words, and names or ids that a user gave.
+
+    CommandFailed for what is no name and would make another path of it: `cluster delete shop/pools/gpu` is no wish for
+    a pool's end.
+    """
+    for part in parts:
+        if part in _NOT_NAMES or "/" in part:
+            raise CommandFailed(Exit.USAGE, f"{part!r} is no name or id; give the one that the list shows.")
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
 class Client:

@@ -1,14 +1,16 @@
 """Where the API is and who we are: clouds.yaml and OS_* read by openstacksdk, exactly as `openstack` reads them."""
 
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from slipway_cli.errors import CommandFailed, Exit
 
-SERVICE_TYPES = ("slipway", "container-infra")
-"""Under which of these the catalogue may name the API."""
+SERVICE_TYPE = "slipway"
+"""Under which the catalogue may name the API."""
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Login:
     endpoint: str
     token: Callable[[], str]
     renew: Callable[[], str]
-    verify: bool | str = True
+    verify: bool | ssl.SSLContext = True
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with every request."""
 
@@ -44,20 +46,34 @@ def log_in(options: Options) -> Login:
     cloud = _configuration(options)
     session = cloud.get_session()
     auth_url = cloud.get_auth_args().get("auth_url")
+    verify = _trust(cloud.get_requests_verify_args()[0])
     _token(session, auth_url)
 
     def renew() -> str:
         session.invalidate()
         return _token(session, auth_url)
 
-    verify = cloud.get_requests_verify_args()[0]
     return Login(
         endpoint=endpoint_of(options, session),
         token=lambda: _token(session, auth_url),
         renew=renew,
-        verify=verify if verify is not None else True,
+        verify=verify,
         headers={"Slipway-Region": options.slipway_region} if options.slipway_region else {},
     )
+
+
+def _trust(verify: bool | str | None) -> bool | ssl.SSLContext:
+    """Whom TLS trusts, as openstacksdk says it: everybody (False), the system's CAs, or those of a file or folder."""
+    if not isinstance(verify, str):
+        return verify is not False
+    folder = Path(verify).is_dir()
+    try:
+        return ssl.create_default_context(cafile=None if folder else verify, capath=verify if folder else None)
+    except OSError as error:
+        raise CommandFailed(
+            Exit.AUTH,
+            f"The CA file {verify} cannot be used ({error.strerror or error}); check --os-cacert or OS_CACERT.",
+        ) from error
 
 
 def _configuration(options: Options) -> Any:
@@ -96,7 +112,12 @@ def _token(session: Any, auth_url: str | None) -> str:
         raise CommandFailed(
             Exit.AUTH, f"Keystone refuses you: {_short(error)} Check user, password and project of the cloud."
         ) from error
-    except (refused.ConnectFailure, refused.DiscoveryFailure) as error:
+    except refused.SSLError as error:
+        raise CommandFailed(
+            Exit.UNREACHABLE,
+            f"The certificate of Keystone at {auth_url} is not trusted; name its CA by --os-cacert or OS_CACERT.",
+        ) from error
+    except (refused.ConnectionError, refused.DiscoveryFailure, refused.HttpServerError) as error:
         raise CommandFailed(
             Exit.UNREACHABLE, f"Keystone at {auth_url} does not answer; check auth_url and the network."
         ) from error
@@ -117,21 +138,20 @@ def endpoint_of(options: Options, session: Any) -> str:
     named = options.endpoint or os.environ.get("SLIPWAY_ENDPOINT")
     if named:
         return named.rstrip("/")
-    for service_type in SERVICE_TYPES:
-        found = _in_catalogue(session, service_type)
-        if found:
-            return found.rstrip("/").removesuffix("/v1")
+    found = _in_catalogue(session)
+    if found:
+        return found.rstrip("/").removesuffix("/v1")
     raise CommandFailed(
         Exit.AUTH,
         "No Slipway API is known: give --endpoint URL or set SLIPWAY_ENDPOINT (the cloud's catalogue names none).",
     )
 
 
-def _in_catalogue(session: Any, service_type: str) -> str | None:
+def _in_catalogue(session: Any) -> str | None:
     from keystoneauth1.exceptions import ClientException
 
     try:
-        found = session.get_endpoint(service_type=service_type, interface="public")
+        found = session.get_endpoint(service_type=SERVICE_TYPE, interface="public")
     except ClientException:
         return None
     return str(found) if found else None
@@ -157,8 +177,9 @@ def _require_choice(config: Any) -> None:
 
 
 def _config_failed(options: Options, why: str) -> CommandFailed:
-    if options.cloud and "was not found" in why:
-        return CommandFailed(Exit.AUTH, f"There is no cloud {options.cloud} in clouds.yaml.")
+    named = options.cloud or os.environ.get("OS_CLOUD")
+    if named and "was not found" in why:
+        return CommandFailed(Exit.AUTH, f"There is no cloud {named} in clouds.yaml. Check --os-cloud or OS_CLOUD.")
     return CommandFailed(Exit.AUTH, f"The cloud's configuration is wrong: {why}")
 
 

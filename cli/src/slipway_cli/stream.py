@@ -37,37 +37,57 @@ class Follower:
         self._query = query
         self._last: str | None = None
         self._token = login.token()
+        self._opened = False
+        """Whether the last connection became a stream."""
 
     async def events(self) -> AsyncGenerator[dict[str, Any]]:
-        """All events, without end; CommandFailed when the API stays away or refuses."""
+        """All events, without end; CommandFailed when the API stays away or refuses.
+
+        How long it is away counts from the end of the last stream, however silent that was. A token that is refused is
+        renewed once: a stream ends with its token.
+        """
         loop = asyncio.get_running_loop()
-        seen_at = loop.time()
+        away_since, renewed = loop.time(), False
         while True:
+            failure: CommandFailed | None = None
             try:
                 async for event in self._connected():
-                    seen_at = loop.time()
                     yield event
             except httpx.TransportError as error:
-                if loop.time() - seen_at > self._patience:
-                    raise unreachable(self._login.endpoint, error) from error
-            except CommandFailed as failure:
-                if failure.code is Exit.AUTH:
-                    self._token = self._login.renew()
-                elif failure.code is not Exit.UNREACHABLE or loop.time() - seen_at > self._patience:
-                    raise
+                failure = unreachable(self._login.endpoint, error)
+            except CommandFailed as refusal:
+                failure = refusal
+            if self._opened:
+                away_since, renewed = loop.time(), False
+            if failure is not None and failure.code is Exit.AUTH and not renewed:
+                failure = self._renew()
+                renewed = failure is None
+            patient = loop.time() - away_since <= self._patience
+            if failure is not None and not (patient and failure.code is Exit.UNREACHABLE):
+                raise failure
             await asyncio.sleep(self._pause)
+
+    def _renew(self) -> CommandFailed | None:
+        """Another token; what stands in the way, if anything."""
+        try:
+            self._token = self._login.renew()
+        except CommandFailed as failure:
+            return failure
+        return None
 
     async def _connected(self) -> AsyncIterator[dict[str, Any]]:
         headers = {"Accept": "text/event-stream", "X-Auth-Token": self._token}
         if self._last is not None:
             headers["Last-Event-ID"] = self._last
         timeout = httpx.Timeout(10.0, read=SILENCE)
+        self._opened = False
         async with self._http.stream(
             "GET", "/v1/events", params=self._query, headers=headers, timeout=timeout
         ) as response:
             if not response.is_success:
                 await response.aread()
                 read_answer(response)
+            self._opened = True
             async for kind, identifier, data in _parse(response):
                 if identifier:
                     self._last = identifier

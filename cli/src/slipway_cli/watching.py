@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from rich.live import Live
 
-from slipway_cli.client import TIMEOUT, read_answer, unreachable
+from slipway_cli.client import TIMEOUT, path_of, read_answer, unreachable
 from slipway_cli.errors import CommandFailed, Exit
 from slipway_cli.output import console_of
 from slipway_cli.progress import line, outcome, picture
@@ -54,7 +54,7 @@ class _Watcher:
     def __init__(self, http: httpx.AsyncClient, login: Login, operation_id: str) -> None:
         self._http = http
         self._login = login
-        self._path = f"/v1/operations/{operation_id}"
+        self._path = path_of("operations", operation_id)
         self._token = login.token()
         self.operation: dict[str, Any] = {}
         self.nodes: list[dict[str, Any]] = []
@@ -90,7 +90,9 @@ class _Watcher:
 
     async def tell(self) -> dict[str, Any]:
         """A line for each event."""
-        query = {"cluster": self.operation["cluster_id"], "after": "0"}
+        # its first event is the change that was asked for; a cluster's whole history may be long
+        first = (await self._get(f"/v1/events?after=0&limit=1&operation={self.operation['id']}"))["items"]
+        query = {"cluster": self.operation["cluster_id"], "after": str(first[0]["id"] - 1 if first else 0)}
         begun = self.operation["requested_at"]
         events = Follower(self._http, self._login, query).events()
         while not self.ended:

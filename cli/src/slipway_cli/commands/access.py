@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from slipway_cli import kubeconfig as files
+from slipway_cli.client import path_of
 from slipway_cli.context import Desk, Wait, desk_of
 from slipway_cli.credential_cache import CredentialFile, default_folder, key_of
 from slipway_cli.credentials import LONGEST, Credential, entered_cluster, obtain, read_credential, to_document
@@ -75,7 +76,7 @@ def credential(context: typer.Context, name: Name, hours: Hours = HOURS) -> None
 def _sign(desk: Desk, name: str, hours: float) -> Credential:
     key_pem, csr_pem = files.make_key()
     request = {"csr_pem": csr_pem, "lifetime": hours * 3600, "grant": False}
-    answer = desk.client.post(f"/v1/clusters/{name}/kubeconfig", request)
+    answer = desk.client.post(path_of("clusters", name, "kubeconfig"), request)
     try:
         return read_credential(answer["certificate_pem"], key_pem)
     except (KeyError, AttributeError, ValueError) as error:
@@ -86,14 +87,14 @@ def _sign(desk: Desk, name: str, hours: float) -> Credential:
 
 def _with_key(desk: Desk, name: str, hours: float, *, wait: bool) -> tuple[dict[str, Any], str]:
     key_pem, csr_pem = files.make_key()
-    answer = desk.client.post(f"/v1/clusters/{name}/kubeconfig", {"csr_pem": csr_pem, "lifetime": hours * 3600})
+    answer = desk.client.post(path_of("clusters", name, "kubeconfig"), {"csr_pem": csr_pem, "lifetime": hours * 3600})
     _follow_access(desk, answer, wait=wait)
     return files.complete(answer["kubeconfig"], key_pem), answer["expires_at"]
 
 
 def _with_plugin(desk: Desk, name: str, hours: float, *, wait: bool) -> dict[str, Any]:
-    cluster_id = desk.client.get(f"/v1/clusters/{name}")["id"]
-    answer = desk.client.post(f"/v1/clusters/{cluster_id}/kubeconfig", {})
+    cluster_id = desk.client.get(path_of("clusters", name))["id"]
+    answer = desk.client.post(path_of("clusters", cluster_id, "kubeconfig"), {})
     _follow_access(desk, answer, wait=wait)
     if lacks_secrets(desk.options, os.environ):
         typer.echo(

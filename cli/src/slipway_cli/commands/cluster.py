@@ -1,5 +1,6 @@
 """slipway cluster ..."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from slipway_cli.client import path_of
 from slipway_cli.context import Columns, Desk, Form, Wait, desk_of, show_list, show_object
 from slipway_cli.errors import CommandFailed, Exit
 from slipway_cli.output import Format
@@ -79,7 +81,7 @@ def create(
 def _add_pool(request: dict[str, Any], role: str, count: int | None, flavor: str | None, usual: int) -> None:
     if count is None and flavor is None:
         return
-    pools = request.setdefault("pools", [])
+    pools = request["pools"] = request.get("pools") or []
     pool = next((pool for pool in pools if pool.get("role", "worker") == role), None)
     if pool is None:
         pool = {"name": role, "role": role, "count": usual}
@@ -95,10 +97,20 @@ def _from_file(path: Path) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text())
     except OSError as error:
         raise CommandFailed(Exit.USAGE, f"{path} cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CommandFailed(Exit.USAGE, f"{path} is neither YAML nor JSON.") from error
     if not isinstance(document, dict):
         raise CommandFailed(Exit.USAGE, f"{path} does not describe a cluster: it is no mapping.")
+    pools = document.get("pools") or []
+    if not isinstance(pools, list) or not all(isinstance(pool, dict) for pool in pools):
+        raise CommandFailed(Exit.USAGE, f"{path} does not describe a cluster: its pools are no list of mappings.")
+    try:
+        json.dumps(document)
+    except TypeError as error:
+        # YAML takes an unquoted 2026-01-01 for a date
+        raise CommandFailed(
+            Exit.USAGE, f"{path} has a value that JSON has not, such as a date; put it in quotes."
+        ) from error
     return document
 
 
@@ -123,7 +135,7 @@ def show(context: typer.Context, name: Name, form: Form = Format.TABLE, column: 
 
 
 def _show(desk: Desk, name: str, column: list[str] | None, form: Format) -> None:
-    cluster = desk.client.get(f"/v1/clusters/{name}")
+    cluster = desk.client.get(path_of("clusters", name))
     if form in (Format.TABLE, Format.VALUE):
         cluster = _with_nodes(cluster) | {
             "pools": [f"{pool['name']} {pool['ready']}/{pool['count']}" for pool in cluster["pools"]],
@@ -148,4 +160,4 @@ def delete(
     desk = desk_of(context)
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Delete the cluster {name} with all its nodes?", abort=True, err=True)
-    desk.follow(desk.client.delete(f"/v1/clusters/{name}"), wait=wait)
+    desk.follow(desk.client.delete(path_of("clusters", name)), wait=wait)

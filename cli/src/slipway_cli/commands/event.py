@@ -1,4 +1,4 @@
-"""slipway event ... and alert, region"""
+"""slipway event ..."""
 
 import json
 import sys

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slipway_cli.client import path_of
 from slipway_cli.context import Columns, Form, desk_of, show_list, show_object
 from slipway_cli.output import Format, age
 
@@ -28,7 +29,7 @@ def list_(
     column: Columns = None,
 ) -> None:
     """List the nodes of a cluster: how far each is, since when, and why if it stands still."""
-    rows = desk_of(context).client.pages(f"/v1/clusters/{cluster}/nodes", pool=pool, state=state)
+    rows = desk_of(context).client.pages(path_of("clusters", cluster, "nodes"), pool=pool, state=state)
     show_list([row | {"age": age(row["created_at"])} for row in rows], LISTED, column, form)
 
 
@@ -41,7 +42,7 @@ def show(
     column: Columns = None,
 ) -> None:
     """Show a node, also one that is gone: its steps, what each witness sees, and the evidence if it did not come up."""
-    row = desk_of(context).client.get(f"/v1/clusters/{cluster}/nodes/{node}")
+    row = desk_of(context).client.get(path_of("clusters", cluster, "nodes", node))
     if form in (Format.TABLE, Format.VALUE):
         row = row | {
             "age": age(row["created_at"]),

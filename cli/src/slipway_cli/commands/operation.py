@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from slipway_cli.client import path_of
 from slipway_cli.context import Columns, Form, desk_of, show_list, show_object
 from slipway_cli.output import Format, age
 from slipway_cli.watching import watch_operation
@@ -35,7 +36,7 @@ def list_(
 @app.command("show")
 def show(context: typer.Context, operation: Id, form: Form = Format.TABLE, column: Columns = None) -> None:
     """Show an operation."""
-    row = desk_of(context).client.get(f"/v1/operations/{operation}")
+    row = desk_of(context).client.get(path_of("operations", operation))
     if form in (Format.TABLE, Format.VALUE):
         row = row | {"steps": [f"{step['title']}: {step['state']}" for step in row["steps"]]}
     show_object(row, SHOWN, column, form)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from slipway_cli import machines
+from slipway_cli.client import path_of
 from slipway_cli.context import Columns, Form, Wait, desk_of, show_list, show_object
 from slipway_cli.errors import CommandFailed, Exit
 from slipway_cli.output import Format
@@ -30,7 +31,7 @@ def _with_refusals(row: dict[str, object]) -> dict[str, object]:
 @app.command("list")
 def list_(context: typer.Context, cluster: Cluster, form: Form = Format.TABLE, column: Columns = None) -> None:
     """List the pools of a cluster."""
-    rows = desk_of(context).client.get(f"/v1/clusters/{cluster}/pools")["items"]
+    rows = desk_of(context).client.get(path_of("clusters", cluster, "pools"))["items"]
     show_list([_with_refusals(row) for row in rows], LISTED, column, form)
 
 
@@ -39,7 +40,7 @@ def show(
     context: typer.Context, cluster: Cluster, pool: Pool, form: Form = Format.TABLE, column: Columns = None
 ) -> None:
     """Show a pool, with what the healer holds back and why."""
-    row = desk_of(context).client.get(f"/v1/clusters/{cluster}/pools/{pool}")
+    row = desk_of(context).client.get(path_of("clusters", cluster, "pools", pool))
     show_object(_with_refusals(row), SHOWN, column, form)
 
 
@@ -59,7 +60,7 @@ def scale(
     change: dict[str, object] = {"count": count}
     if victim:
         change["victims"] = victim
-    desk.follow(desk.client.patch(f"/v1/clusters/{cluster}/pools/{pool}", change), wait=wait)
+    desk.follow(desk.client.patch(path_of("clusters", cluster, "pools", pool), change), wait=wait)
 
 
 @app.command("create")
@@ -91,7 +92,7 @@ def create(
         labels=label,
         taints=taint,
     )
-    desk.follow(desk.client.post(f"/v1/clusters/{cluster}/pools", request), wait=wait)
+    desk.follow(desk.client.post(path_of("clusters", cluster, "pools"), request), wait=wait)
 
 
 @app.command("set")
@@ -124,11 +125,11 @@ def set_(
     if not change:
         raise CommandFailed(Exit.USAGE, "Say what is to change; `slipway pool set --help` lists what can.")
     desk = desk_of(context)
-    desk.follow(desk.client.patch(f"/v1/clusters/{cluster}/pools/{pool}", change), wait=wait)
+    desk.follow(desk.client.patch(path_of("clusters", cluster, "pools", pool), change), wait=wait)
 
 
 @app.command("delete")
 def delete(context: typer.Context, cluster: Cluster, pool: Pool, wait: Wait = True) -> None:
     """Remove a pool of workers with its nodes."""
     desk = desk_of(context)
-    desk.follow(desk.client.delete(f"/v1/clusters/{cluster}/pools/{pool}"), wait=wait)
+    desk.follow(desk.client.delete(path_of("clusters", cluster, "pools", pool)), wait=wait)

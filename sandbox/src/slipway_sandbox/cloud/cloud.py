@@ -9,7 +9,7 @@ from datetime import datetime
 from random import Random
 from threading import RLock
 
-from slipway_sandbox.cloud import glance, keystone, neutron, nova, octavia, swift
+from slipway_sandbox.cloud import cinder, glance, keystone, neutron, nova, octavia, swift
 from slipway_sandbox.cloud.control import CONTROL_ROUTES
 from slipway_sandbox.cloud.faults import Fault, Faults, afflict
 from slipway_sandbox.cloud.levers import Levers
@@ -47,6 +47,7 @@ class Cloud(Levers):
             "image": RouteTable(glance.ROUTES),
             "compute": RouteTable(nova.ROUTES),
             "network": RouteTable(neutron.ROUTES),
+            "block-storage": RouteTable(cinder.ROUTES),
             "load-balancer": RouteTable(octavia.ROUTES),
             "object-store": RouteTable(swift.ROUTES),
         }

@@ -152,7 +152,7 @@ class Levers:
         """Change quotas of a project (id or name), whichever service they belong to."""
         with self.lock:
             found = self.state.projects.get(project) or self.state.project_named(project)
-            tables = (found.compute_quota, found.network_quota, found.balancer_quota)
+            tables = (found.compute_quota, found.network_quota, found.volume_quota, found.balancer_quota)
             for name, limit in limits.items():
                 table = next((table for table in tables if name in table), None)
                 if table is None:

@@ -28,6 +28,14 @@ STOCK_NETWORK_QUOTA = {
     "security_group": 10,
     "security_group_rule": 100,
 }
+DEFAULT_VOLUME_TYPE = "__DEFAULT__"
+VOLUME_TYPES = (DEFAULT_VOLUME_TYPE, "ssd")
+STOCK_VOLUME_QUOTA = {
+    "volumes": 10,
+    "gigabytes": 1000,
+    "per_volume_gigabytes": -1,
+    **{f"{name}_{kind}": -1 for kind in VOLUME_TYPES for name in ("volumes", "gigabytes")},
+}
 STOCK_BALANCER_QUOTA = {
     "load_balancer": 10,
     "listener": 50,
@@ -62,6 +70,7 @@ class Project:
     name: str
     compute_quota: dict[str, int] = field(default_factory=lambda: dict(STOCK_COMPUTE_QUOTA))
     network_quota: dict[str, int] = field(default_factory=lambda: dict(STOCK_NETWORK_QUOTA))
+    volume_quota: dict[str, int] = field(default_factory=lambda: dict(STOCK_VOLUME_QUOTA))
     balancer_quota: dict[str, int] = field(default_factory=lambda: dict(STOCK_BALANCER_QUOTA))
 
 
@@ -155,6 +164,15 @@ class PortLink:
     made_by_nova: bool
 
 
+@dataclass(frozen=True)
+class RootVolume:
+    """The volume that a server boots from; it goes with its server."""
+
+    size: int
+    """GiB"""
+    kind: str = DEFAULT_VOLUME_TYPE
+
+
 @dataclass
 class Server:
     """A Nova instance, dead ones included (`changes-since` shows them)."""
@@ -176,6 +194,7 @@ class Server:
     metadata: dict[str, str] = field(default_factory=dict)
     tags: list[str] = field(default_factory=list)
     links: list[PortLink] = field(default_factory=list)
+    root_volume: RootVolume | None = None
     vm_state: str = "building"
     task_state: str | None = "scheduling"
     power_state: int = 0

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from slipway_sandbox.cloud.messages import Json, Refused, Response, answer
 
+# Cinder words its refusals as Nova does
 NOVA_KINDS = {
     400: "badRequest", 401: "unauthorized", 403: "forbidden", 404: "itemNotFound", 405: "badMethod",
     409: "conflictingRequest", 413: "overLimit", 429: "overLimit", 503: "serviceUnavailable",
@@ -44,6 +45,7 @@ def word(service: str, refusal: Refused) -> Response:
     bodies: dict[str, Json] = {
         "identity": {"error": {"code": status, "message": message, "title": _title(status)}},
         "compute": {NOVA_KINDS.get(status, "computeFault"): {"code": status, "message": message}},
+        "block-storage": {NOVA_KINDS.get(status, "computeFault"): {"code": status, "message": message}},
         "network": {"NeutronError": {"type": refusal.kind or f"HTTP{status}", "message": message, "detail": ""}},
         "load-balancer": {
             "faultcode": "Client" if status < 500 else "Server",

@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col
 
 from slipway_api.domain.people import Caller
-from slipway_api.domain.problems import Problem
+from slipway_api.domain.problems import FieldProblem, Problem, refuse
 from slipway_api.domain.specs import Change
 from slipway_api.domain.states import ClusterFacts
 from slipway_api.domain.views import AcceptedView
 from slipway_api.feed import Feed
 from slipway_api.presenting import present_cluster, present_operation
 from slipway_api.read_model import observe_cluster, project_status, spec_of
-from slipway_api.store import AnswerRow, AuditRow, ClusterRow, NameRow, OperationRow
+from slipway_api.store import LONGEST_NAME, AnswerRow, AuditRow, ClusterRow, NameRow, OperationRow
 from slipway_chassis.service import Service
 from slipway_contracts.api import ClusterSpec, ClusterSpecChanged
 from slipway_contracts.operations import OperationState
@@ -72,10 +72,9 @@ class Changes:
         if row is None:
             return None
         if row.request_hash != context.request_hash:
-            raise Problem(
-                "idempotency_key_reused",
-                f"The Idempotency-Key {context.idempotency_key!r} was used for a different request; use a new one.",
-            )
+            message = f"{context.idempotency_key!r} was used for a different request"
+            remedy = "Use a new key for each request, and the same one only to repeat it."
+            refuse([FieldProblem("idempotency_key_reused", "Idempotency-Key", message, remedy)])
         return Answer(row.status, row.body, {**row.headers, "Idempotent-Replayed": "true"})
 
     async def create(self, caller: Caller, context: RequestContext, change: Change) -> Answer:
@@ -164,9 +163,9 @@ class Changes:
         if before is None:
             name = NameRow(project_id=spec.project_id, name=spec.name, cluster_id=spec.cluster_id)
             if not await _insert_once(session, name):
-                raise Problem(
-                    "name_taken", f"The project already has a cluster named {spec.name}; choose another name."
-                )
+                message = f"the project already has a cluster named {spec.name}"
+                remedy = "Choose another name; that of a cluster that is being deleted is free when it is gone."
+                refuse([FieldProblem("name_taken", "name", message, remedy)])
             row = ClusterRow(
                 cluster_id=spec.cluster_id,
                 project_id=spec.project_id,
@@ -201,7 +200,7 @@ class Changes:
             kind=change.kind.value,
             generation=change.spec.generation,
             parameters=dict(change.parameters),
-            requested_by=caller.cluster_user.name,
+            requested_by=caller.cluster_user.name[:LONGEST_NAME],
             request_id=context.request_id,
             requested_at=self._service.clock.now(),
             state=OperationState.RUNNING.value,
@@ -214,7 +213,7 @@ class Changes:
             at=self._service.clock.now(),
             request_id=context.request_id,
             user_id=caller.user_id if caller else None,
-            user_name=caller.user_name if caller else None,
+            user_name=caller.user_name[:LONGEST_NAME] if caller else None,
             project_id=caller.project_id if caller else None,
             remote=context.remote,
             action=context.action[:300],

@@ -4,11 +4,20 @@ from collections.abc import Sequence
 
 from slipway_api.changes import Answer, Changes, RequestContext
 from slipway_api.domain.drafts import ClusterDraft, PoolDraft, fill_cluster
-from slipway_api.domain.offer import NEW_CLUSTER, Extra, Machines, Offer, decide_network, decide_pool, decide_quota
+from slipway_api.domain.offer import (
+    NEW_CLUSTER,
+    Extra,
+    Machines,
+    Nodes,
+    Offer,
+    decide_network,
+    decide_pool,
+    decide_quota,
+)
 from slipway_api.domain.people import Caller
 from slipway_api.domain.problems import FieldProblem, Problem, refuse
 from slipway_api.domain.requests import ClusterChange, ClusterRequest
-from slipway_api.domain.rules import check_cidrs, check_name, check_pools
+from slipway_api.domain.rules import check_cidrs, check_name, check_pools, check_users
 from slipway_api.domain.setups import check_volume
 from slipway_api.domain.specs import Change, build_cluster, build_pool, next_spec
 from slipway_api.lookups import find_cluster
@@ -88,6 +97,7 @@ class Clusters:
         spec = spec_of(row)
         if request.users is None:
             return await self._changes.standing(row)
+        refuse(check_users(request.users, "users"))
         users = tuple(user.user() for user in request.users)
         change = Change(next_spec(spec, self.fresh_id(), users=users), OperationKind.UPDATE_CLUSTER)
         return await self._changes.replace(caller, context, row, change)
@@ -129,7 +139,11 @@ def _decide_machines(draft: ClusterDraft, offer: Offer) -> tuple[list[Machines],
     machines = [made for made, _ in decided if made is not None]
     assert network is not None, "a network that is not there has a problem"
     refuse(_check_subnets(draft, machines, network.cidrs))
-    refuse(decide_quota(extras_of(draft.pools, machines), NEW_CLUSTER, offer))
+    extras = [
+        Extra(nodes_of(pool, pool.request.count, made), pool.at("count"), pool.at(pool.setup.volume_field))
+        for pool, made in zip(draft.pools, machines, strict=True)
+    ]
+    refuse(decide_quota(extras, NEW_CLUSTER, offer))
     return machines, network.id
 
 
@@ -138,9 +152,6 @@ def _check_subnets(draft: ClusterDraft, machines: Sequence[Machines], cidrs: Seq
     return check_cidrs(draft.request, (), subnets, 0)
 
 
-def extras_of(pools: Sequence[PoolDraft], machines: Sequence[Machines]) -> list[Extra]:
-    """What these pools would add to the project's use."""
-    return [
-        Extra(pool.request.role, pool.request.count, made.flavor, pool.at("count"))
-        for pool, made in zip(pools, machines, strict=True)
-    ]
+def nodes_of(pool: PoolDraft, count: int, machines: Machines) -> Nodes:
+    """So many nodes of this pool, as the quota counts them."""
+    return Nodes(pool.request.role, count, machines.flavor, pool.setup.root_volume)

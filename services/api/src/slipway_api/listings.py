@@ -10,7 +10,7 @@ from sqlmodel import col
 from slipway_api.domain.people import Caller
 from slipway_api.domain.problems import FieldProblem, Problem
 from slipway_api.store import ClusterRow, OperationRow, StatusRow
-from slipway_chassis.facts import facts_of
+from slipway_chassis.facts import facts_of_clusters
 from slipway_contracts.monitor import Alert
 
 
@@ -72,13 +72,15 @@ async def list_operations(
 
 
 async def list_alerts(session: AsyncSession, caller: Caller, *, cluster_id: str | None, resolved: bool) -> list[Alert]:
-    """The alerts of the caller's clusters, newest first."""
+    """The alerts of the caller's clusters, or of one of them, newest first."""
     query = select(col(ClusterRow.cluster_id)).where(
         col(ClusterRow.project_id) == caller.project_id, col(ClusterRow.region).in_(caller.regions)
     )
+    if cluster_id is not None:
+        query = query.where(col(ClusterRow.cluster_id) == cluster_id)
     own = set((await session.execute(query)).scalars())
-    found = [fact.body for fact in await facts_of(session, Alert, cluster_id=cluster_id, ended=resolved)]
-    return sorted((alert for alert in found if alert.cluster_id in own), key=lambda each: each.raised_at, reverse=True)
+    found = [fact.body for fact in await facts_of_clusters(session, Alert, own, ended=resolved)]
+    return sorted(found, key=lambda each: each.raised_at, reverse=True)
 
 
 async def _require_own(

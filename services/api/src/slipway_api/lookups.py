@@ -18,7 +18,11 @@ async def find_cluster(session: AsyncSession, caller: Caller, name_or_id: str) -
     named = await session.get(NameRow, (caller.project_id, name_or_id))
     row = await session.get(ClusterRow, named.cluster_id if named is not None else name_or_id)
     if row is None or row.project_id != caller.project_id or row.region not in caller.regions:
-        raise Problem("not_found", f"There is no cluster {name_or_id[:80]!r} in the project {caller.project_name}.")
+        raise Problem(
+            "not_found",
+            f"There is no cluster {name_or_id[:80]!r} in the project {caller.project_name}; "
+            "'slipway cluster list' shows which there are.",
+        )
     return row
 
 
@@ -36,14 +40,21 @@ def find_node(nodes: Sequence[NodeFacts], name_or_id: str, cluster: str) -> Node
     for node in nodes:
         if name_or_id in (node.row.node_id, node.row.name):
             return node
-    raise Problem("not_found", f"The cluster {cluster} has no node {name_or_id[:80]!r}.")
+    raise Problem(
+        "not_found",
+        f"The cluster {cluster} has no node {name_or_id[:80]!r}; 'slipway node list {cluster}' shows which it has.",
+    )
 
 
 async def find_operation(session: AsyncSession, caller: Caller, operation_id: str) -> OperationRow:
     """The caller's operation of this id."""
     row = await session.get(OperationRow, operation_id)
     if row is None or row.project_id != caller.project_id or row.region not in caller.regions:
-        raise Problem("not_found", f"There is no operation {operation_id[:80]!r} in the project {caller.project_name}.")
+        raise Problem(
+            "not_found",
+            f"There is no operation {operation_id[:80]!r} in the project {caller.project_name}; "
+            "'slipway operation list' shows which there are.",
+        )
     return row
 
 

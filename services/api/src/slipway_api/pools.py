@@ -3,9 +3,9 @@
 from ipaddress import IPv4Network
 
 from slipway_api.changes import Answer, Changes, RequestContext
-from slipway_api.clusters import Clusters, extras_of
+from slipway_api.clusters import Clusters, nodes_of
 from slipway_api.domain.drafts import Chosen, PoolDraft, fill_pool
-from slipway_api.domain.offer import Extra, Machines, decide_pool, decide_quota
+from slipway_api.domain.offer import Extra, Machines, Nodes, Offer, decide_pool, decide_quota
 from slipway_api.domain.people import Caller
 from slipway_api.domain.problems import FieldProblem, Problem, refuse
 from slipway_api.domain.requests import PoolChange, PoolRequest
@@ -53,7 +53,9 @@ class Pools:
             problems += check_volume(draft.setup, region, "")
         refuse(problems)
         assert draft is not None, "a request that lacks something has a problem"
-        machines = await self._preflight(caller, region, draft, request.count)
+        offer, machines = await self._preflight(caller, region, draft)
+        extra = Extra(nodes_of(draft, request.count, machines), "count", draft.setup.volume_field)
+        refuse(decide_quota([extra], {}, offer))
         pool = build_pool(draft, machines, self._clusters.fresh_id)
         wanted = next_spec(spec, self._clusters.fresh_id(), pools=(*spec.pools, pool))
         change = Change(wanted, OperationKind.UPDATE_CLUSTER, {"pool": pool.name, "count": pool.count})
@@ -91,7 +93,8 @@ class Pools:
         pool = find_pool(spec, name)
         if pool.role is not Role.WORKER:
             raise Problem(
-                "missing_pool", f"A cluster cannot be without its {pool.role.value} pool; delete the cluster."
+                "missing_pool",
+                f"A cluster cannot be without its {pool.role.value} pool; if you need neither, delete the cluster.",
             )
         rest = tuple(each for each in spec.pools if each.pool_id != pool.pool_id)
         change = Change(
@@ -102,19 +105,23 @@ class Pools:
     async def _preflight_change(
         self, caller: Caller, region: Region, draft: PoolDraft, pool: PoolSpec, request: PoolChange
     ) -> Machines | None:
-        more = max((request.count or 0) - pool.count, 0)
-        if not more and not request.model_fields_set & _PREFLIGHTED:
+        count = pool.count if request.count is None else request.count
+        if count <= pool.count and not request.model_fields_set & _PREFLIGHTED:
             return None
-        return await self._preflight(caller, region, draft, more)
+        offer, machines = await self._preflight(caller, region, draft)
+        field, volume_field = "count", draft.setup.volume_field
+        if count <= pool.count:
+            field = draft.flavor.field if draft.setup.root_volume == pool.node_spec.root_volume else volume_field
+        present = _present_nodes(pool, offer, machines)
+        refuse(decide_quota([Extra(nodes_of(draft, count, machines), field, volume_field, present)], {}, offer))
+        return machines
 
-    async def _preflight(self, caller: Caller, region: Region, draft: PoolDraft, more: int) -> Machines:
+    async def _preflight(self, caller: Caller, region: Region, draft: PoolDraft) -> tuple[Offer, Machines]:
         offer = await observe_offer(self._catalogue, caller, region, [draft], [])
         machines, problems = decide_pool(draft, offer)
         refuse(problems)
         assert machines is not None, "machines that cannot be made have a problem"
-        extras = [Extra(each.role, more, each.flavor, each.field) for each in extras_of([draft], [machines])]
-        refuse(decide_quota(extras, {}, offer))
-        return machines
+        return offer, machines
 
     async def _victims(self, row: ClusterRow, pool: PoolSpec, request: PoolChange) -> tuple[str, ...] | None:
         if request.victims is None:
@@ -123,6 +130,7 @@ class Pools:
             facts = await observe_cluster(session, row)
         nodes = [node.row for node in facts.nodes if node.row.pool_id == pool.pool_id]
         known = {name: node.node_id for node in nodes for name in (node.node_id, node.name)}
+        refuse(_check_shrinks(pool, request))
         refuse(
             [
                 FieldProblem(
@@ -135,7 +143,22 @@ class Pools:
                 if victim not in known
             ]
         )
-        return tuple(known[victim] for victim in request.victims)
+        return tuple(dict.fromkeys(known[victim] for victim in request.victims))
+
+
+def _check_shrinks(pool: PoolSpec, request: PoolChange) -> list[FieldProblem]:
+    """Victims belong to one scale-in: without it they would wait for a later one, which somebody else may ask for."""
+    if not request.victims or (request.count is not None and request.count < pool.count):
+        return []
+    message = f"the pool {pool.name} has {pool.count} nodes and is not to have fewer"
+    remedy = f"Name a count below {pool.count} together with the victims, or leave them out."
+    return [FieldProblem("invalid_field", "victims", message, remedy)]
+
+
+def _present_nodes(pool: PoolSpec, offer: Offer, machines: Machines) -> Nodes:
+    """What the pool uses now; a flavor that is gone from the cloud counts as the one that is wanted."""
+    known = offer.flavors.get(pool.node_spec.flavor_id, ())
+    return Nodes(pool.role, pool.count, known[0] if known else machines.flavor, pool.node_spec.root_volume)
 
 
 def _refuse_change(spec: ClusterSpec, pool: PoolSpec, request: PoolChange) -> None:
@@ -151,15 +174,15 @@ def _refuse_change(spec: ClusterSpec, pool: PoolSpec, request: PoolChange) -> No
         name=pool.name, role=pool.role, count=0, labels=request.labels or {}, taints=request.taints or ()
     )
     problems += check_kubernetes_only(as_asked, "")
+    if pool.role is Role.ETCD and request.count not in (None, pool.count) and not problems:
+        message = f"the cluster was made with {pool.count} etcd nodes, and this cannot be changed yet"
+        remedy = "Leave the count as it is, or create another cluster."
+        problems.append(FieldProblem("etcd_size_fixed", "count", message, remedy))
+    if pool.role is not Role.WORKER:
+        message = f"the machines of the {pool.role.value} pool cannot be changed yet"
+        remedy = "Leave it out; the machines of workers can be changed."
+        problems += [FieldProblem("machines_fixed", name, message, remedy) for name in request.machine_fields]
     refuse(problems)
-    if pool.role is Role.ETCD and request.count not in (None, pool.count):
-        raise Problem(
-            "etcd_size_fixed", f"The cluster was made with {pool.count} etcd nodes and this cannot be changed yet."
-        )
-    if pool.role is not Role.WORKER and request.names_machines:
-        raise Problem(
-            "machines_fixed", f"The machines of the {pool.role.value} pool cannot be changed yet; workers' can."
-        )
 
 
 def _check_place(spec: ClusterSpec, request: PoolRequest) -> list[FieldProblem]:

@@ -46,7 +46,13 @@ class CloudCatalogue(Protocol):
         ...
 
     async def quota(self, caller: Caller, region: Region) -> Mapping[str, Allowance]:
-        """What the project may use, by resource; what the caller may not know is absent."""
+        """What the project may use of servers and networks, by resource; what the caller may not know is absent."""
+        ...
+
+    async def volume_quota(self, caller: Caller, region: Region) -> Mapping[str, Allowance] | None:
+        """What the project may use of volumes, by Cinder's names: volumes, gigabytes, per_volume_gigabytes, and the
+        first two with _<type> after them. What the caller may not know is absent; None: there is no block storage.
+        """
         ...
 
 

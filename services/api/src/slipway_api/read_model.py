@@ -68,7 +68,7 @@ def merge_nodes(
 
 
 async def removed_nodes(session: AsyncSession, cluster_id: str) -> list[NodeFacts]:
-    """The cluster's nodes that are gone, newest first, as far as their endings are still known."""
+    """The cluster's nodes that are gone, as far as their endings are still known; the last to go first."""
     states = [fact.body for fact in await facts_of(session, NodeState, cluster_id=cluster_id, ended=True) if fact.ended]
     return [NodeFacts(state.row, state, None) for state in sorted(states, key=lambda each: each.since, reverse=True)]
 

@@ -21,7 +21,7 @@ class Settings(ServiceSettings):
     token_cached_for: timedelta = Field(default=timedelta(minutes=5), le=timedelta(minutes=5))
     """How long a validated token is believed without asking Keystone again; never longer than the token's life."""
     cloud_timeout: float = Field(default=10.0, gt=0)
-    """Seconds until Keystone, Nova, Neutron, Glance or a provisioner counts as away."""
+    """Seconds until Keystone, Nova, Neutron, Glance, Cinder or a provisioner counts as away."""
     events_kept: timedelta = timedelta(days=7)
     """How far back the stream of events can be resumed."""
     idempotency_kept: timedelta = timedelta(hours=24)

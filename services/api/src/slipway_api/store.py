@@ -13,6 +13,10 @@ metadata = MetaData()
 """This service's own; several services share one process in a simulation."""
 
 
+LONGEST_NAME = 200
+"""Of a person's name in the audit log and in operations: Keystone's may be longer, and are cut."""
+
+
 class Row(SQLModel, registry=registry(metadata=metadata)):
     """The base of all tables of this service."""
 
@@ -71,7 +75,7 @@ class OperationRow(Row, table=True):
     kind: str = Field(max_length=32)
     generation: int
     parameters: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
-    requested_by: str = Field(max_length=200)
+    requested_by: str = Field(max_length=LONGEST_NAME)
     request_id: str = Field(max_length=64)
     requested_at: datetime = Field(sa_type=UtcDateTime)
     state: str = Field(max_length=20, index=True)
@@ -130,7 +134,7 @@ class AuditRow(Row, table=True):
     at: datetime = Field(sa_type=UtcDateTime, index=True)
     request_id: str = Field(max_length=64)
     user_id: str | None = Field(default=None, max_length=64)
-    user_name: str | None = Field(default=None, max_length=200)
+    user_name: str | None = Field(default=None, max_length=LONGEST_NAME)
     project_id: str | None = Field(default=None, max_length=64, index=True)
     remote: str | None = Field(default=None, max_length=64)
     action: str = Field(max_length=300)

@@ -108,6 +108,7 @@ class FakeCloud:
         default_factory=lambda: [
             Network("n-private", "private", ("10.1.0.0/20",)),
             Network("n-empty", "empty"),
+            Network("n-six", "six", ("fd00:77::/64",)),
             Network("n-public", "public", ("10.77.0.0/24",), attachable=False),
         ]
     )
@@ -123,6 +124,16 @@ class FakeCloud:
             "server_group_members": Allowance(10, 0),
         }
     )
+    volume_allowances: dict[str, Allowance] | None = field(
+        default_factory=lambda: {
+            "volumes": Allowance(40, 0),
+            "gigabytes": Allowance(2000, 0),
+            "volumes_ssd": Allowance(-1, 0),
+            "gigabytes_ssd": Allowance(-1, 0),
+            "per_volume_gigabytes": Allowance(-1, 0),
+        }
+    )
+    """None: a cloud without block storage."""
     private_to: dict[str, str] = field(default_factory=dict)
     """Id of an image or network -> the only project that sees it."""
     away: bool = False
@@ -154,9 +165,16 @@ class FakeCloud:
         self._answer()
         return dict(self.allowances)
 
+    async def volume_quota(self, caller: Caller, region: Region) -> Mapping[str, Allowance] | None:
+        """See ports.CloudCatalogue."""
+        self._answer()
+        return None if self.volume_allowances is None else dict(self.volume_allowances)
+
     def set_limit(self, resource: str, limit: int) -> None:
-        """Give the project another quota."""
-        self.allowances[resource] = replace(self.allowances[resource], limit=limit)
+        """Give the project another quota, whichever service it belongs to."""
+        volumes = self.volume_allowances or {}
+        table = self.allowances if resource in self.allowances else volumes
+        table[resource] = replace(table[resource], limit=limit)
 
     def _sees(self, caller: Caller, resource_id: str) -> bool:
         return self.private_to.get(resource_id) in (None, caller.project_id)

@@ -35,6 +35,7 @@ class FakeKeystone:
         self._url = url
         self.logins = 0
         self.catalogue: list[dict[str, Any]] = []
+        self.failing = False
 
     def build(self) -> Starlette:
         """The HTTP application."""
@@ -47,6 +48,8 @@ class FakeKeystone:
 
     async def issue(self, request: Request) -> Response:
         """A token for the right password."""
+        if self.failing:
+            return Response("Service Unavailable", 503)
         self.logins += 1
         asked = (await request.json())["auth"]
         user, project = asked["identity"]["password"]["user"], asked["scope"]["project"]["name"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from slipway_api.domain.people import Caller
-from slipway_api.domain.problems import Problem
+from slipway_api.domain.problems import FieldProblem, Problem
 from slipway_api.ports import Identity
 from slipway_chassis.clock import Clock
 from slipway_chassis.regions import Region, Regions
@@ -51,6 +51,19 @@ class Gatekeeper:
             )
         return known.caller
 
+    async def still_holds(self, caller: Caller, region_name: str | None) -> bool:
+        """Whether the caller's token counts as it did: for streams, which outlive the look that opened them.
+
+        A Keystone that is away ends nothing before the token's own end.
+        """
+        if caller.expires_at <= self._clock.now():
+            return False
+        try:
+            await self.caller(caller.token, region_name)
+        except Problem as problem:
+            return problem.code == "identity_unavailable"
+        return True
+
     def forget_all(self) -> None:
         """Ask Keystone again about every token."""
         self._known.clear()
@@ -61,7 +74,10 @@ class Gatekeeper:
         try:
             return self._regions.named(name)
         except LookupError as error:
-            raise Problem("unknown_region", f"{error}.") from error
+            known = ", ".join(region.name for region in self._regions.regions)
+            message = f"there is no region {name[:80]!r}"
+            problem = FieldProblem("unknown_region", "Slipway-Region", message, f"Choose among: {known}.")
+            raise Problem("unknown_region", f"Slipway-Region: {message}", (problem,)) from error
 
     def _remember(self, key: str, caller: Caller, now: datetime) -> _Remembered:
         known = _Remembered(caller, min(caller.expires_at, now + self._cached_for))

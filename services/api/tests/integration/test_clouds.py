@@ -12,13 +12,14 @@ from openstack.config import OpenStackConfig
 from slipway_api.adapters.cloud import OpenStackCatalogue
 from slipway_api.adapters.clouds import CloudAddress, load_cloud_addresses
 from slipway_api.adapters.keystone import KeystoneIdentity
+from slipway_api.domain.offer import Allowance
 from slipway_api.domain.people import Caller
 from slipway_api.domain.problems import Problem
 from slipway_api.testing import a_region
 from slipway_chassis.regions import Region
 from slipway_contracts.api import Persona
 from slipway_sandbox.cloud.cloud import Cloud
-from slipway_sandbox.cloud.faults import Effect
+from slipway_sandbox.cloud.faults import Effect, Fault
 from slipway_sandbox.cloud.messages import Request
 from slipway_sandbox.cloud.testing import SteppingClock, Tenant
 
@@ -156,6 +157,54 @@ async def test_the_quota_of_nova_and_neutron_is_read(stand: Stand) -> None:
     )
     assert quota["instances"].limit > 0
     assert quota["security_groups"].used >= 1, "every project has its group `default`"
+
+
+async def test_the_quota_of_cinder_is_read_with_what_is_used_of_it(cloud: Cloud, emulated: Stand) -> None:
+    tenant, caller = Tenant(cloud), await emulated.caller()
+    image = tenant.get("/image/v2/images?name=debian-12")["images"][0]["id"]
+    root = {"boot_index": 0, "uuid": image, "source_type": "image", "destination_type": "volume"}
+    tenant.a_server(imageRef="", block_device_mapping_v2=[{**root, "volume_size": 40, "volume_type": "ssd"}])
+    cloud.set_quota("demo", {"gigabytes_ssd": 100})
+    quota = await emulated.catalogue.volume_quota(caller, emulated.region)
+    assert quota is not None
+    assert (quota["gigabytes"], quota["gigabytes_ssd"]) == (Allowance(1000, 40), Allowance(100, 40))
+    assert (quota["volumes"].used, quota["per_volume_gigabytes"].free) == (1, None)
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        {"block-storage": f"{ORIGIN}/block-storage/v3"},
+        {"block-storage": f"{ORIGIN}/block-storage"},
+        {"volumev3": f"{ORIGIN}/block-storage/v3/{{project}}"},
+    ],
+    ids=["with its version", "without it", "an older type, with the project's id"],
+)
+async def test_cinder_is_found_however_the_catalogue_writes_it(emulated: Stand, endpoints: dict[str, str]) -> None:
+    caller = await emulated.caller()
+    written = {kind: url.format(project=caller.project_id) for kind, url in endpoints.items()}
+    quota = await emulated.catalogue.volume_quota(replace(caller, endpoints=written), emulated.region)
+    assert quota is not None
+    assert quota["volumes"].limit == 10
+
+
+async def test_a_catalogue_without_block_storage_says_so(emulated: Stand) -> None:
+    caller = await emulated.caller()
+    without = {kind: url for kind, url in caller.endpoints.items() if kind != "block-storage"}
+    assert await emulated.catalogue.volume_quota(replace(caller, endpoints=without), emulated.region) is None
+
+
+async def test_a_quota_of_volumes_that_the_caller_may_not_read_is_unknown(cloud: Cloud, emulated: Stand) -> None:
+    cloud.arm(Fault(Effect.STATUS, "block-storage", status=403))
+    assert await emulated.catalogue.volume_quota(await emulated.caller(), emulated.region) == {}
+
+
+async def test_a_cinder_that_fails_is_away(cloud: Cloud, emulated: Stand) -> None:
+    caller = await emulated.caller()
+    cloud.take_down("block-storage")
+    with pytest.raises(Problem) as away:
+        await emulated.catalogue.volume_quota(caller, emulated.region)
+    assert away.value.code == "cloud_unavailable"
 
 
 async def test_an_external_network_takes_no_servers(emulated: Stand) -> None:

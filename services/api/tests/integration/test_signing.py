@@ -99,6 +99,20 @@ async def test_each_refusal_is_a_problem_of_its_own(
     assert refused.value.code == code
 
 
+@pytest.mark.parametrize("code", ["InvalidName", "ReservedName"])
+async def test_a_name_that_no_certificate_bears_is_not_called_a_bad_key(
+    code: str, provisioner: Provisioner, signer: ProvisionerSigner
+) -> None:
+    provisioner.status, provisioner.problem = (
+        422,
+        {"code": code, "detail": "names that start with system: are not for users"},
+    )
+    with pytest.raises(Problem) as refused:
+        await signer.sign(a_region(signing_url=provisioner.url), "c-1", WANTED)
+    assert (refused.value.code, refused.value.status) == ("user_name_not_signable", 403)
+    assert "names that start with system:" in refused.value.detail
+
+
 async def test_nobody_without_a_service_certificate_is_listened_to(folder: Path, provisioner: Provisioner) -> None:
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     async with httpx.AsyncClient(verify=context, timeout=5, trust_env=False) as client:

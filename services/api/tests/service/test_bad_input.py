@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
 
+from slipway_api.store import AuditRow
 from slipway_api.testing_platform import Platform, a_platform
 
 
@@ -26,6 +28,7 @@ CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "an unknown image": (a_request(image="beos"), 422, "unknown_image", "image"),
     "an unknown network": (a_request(network="nowhere"), 422, "unknown_network", "network"),
     "a network without a subnet": (a_request(network="empty"), 422, "network_without_subnet", "network"),
+    "a network of IPv6 alone": (a_request(network="six"), 422, "network_without_subnet", "network"),
     "an external network": (a_request(network="public"), 422, "network_external", "network"),
     "an unknown zone": (a_request(zones=["zone-1", "zone-9"]), 422, "unknown_zone", "zones"),
     "an unknown zone of one pool": (
@@ -127,6 +130,9 @@ async def test_a_name_that_is_taken_is_refused_in_the_project_alone(
     assert (await alice.post("/v1/clusters", json=a_request())).status_code == 202
     again = await alice.post("/v1/clusters", json=a_request())
     assert (again.status_code, again.json()["code"]) == (409, "name_taken")
+    assert [(error["field"], error["remedy"][:19]) for error in again.json()["errors"]] == [
+        ("name", "Choose another name")
+    ]
     assert (await bob.post("/v1/clusters", json=a_request())).status_code == 202
 
 
@@ -162,12 +168,38 @@ async def test_wrong_paths_and_methods_are_problems_too(alice: httpx.AsyncClient
         pytest.param("/v1/clusters?state=happy", "state[0]", id="a state that does not exist"),
         pytest.param("/v1/clusters?marker=nobody", "marker", id="a marker that does not exist"),
         pytest.param("/v1/events?after=-1", "after", id="an id of an event that cannot be"),
+        pytest.param(f"/v1/events?after={2**63}", "after", id="an id that no database has room for"),
+        pytest.param("/v1/clusters?name=a%00b", "query", id="a character that no database takes"),
     ],
 )
 async def test_wrong_questions_are_refused(path: str, field: str, untouched: httpx.AsyncClient) -> None:
     answer = await untouched.get(path, headers={"Accept": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
     assert answer.json()["errors"][0]["field"] == field
+
+
+async def test_a_wrong_key_or_region_is_refused_by_the_name_of_its_header(alice: httpx.AsyncClient) -> None:
+    for header, value, code in (
+        ("Idempotency-Key", "with blank", "invalid_field"),
+        ("Slipway-Region", "atlantis", "unknown_region"),
+    ):
+        answer = await alice.post("/v1/clusters", json=a_request(), headers={header: value})
+        assert (answer.status_code, answer.json()["code"], answer.json()["errors"][0]["field"]) == (422, code, header)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("domain", ["", ".", "a..b", "-a.b", "a.-b", "Cluster.local", "a" * 64, ".".join("a" * 65)])
+async def test_a_domain_that_is_none_is_refused(domain: str, untouched: httpx.AsyncClient) -> None:
+    answer = await untouched.post("/v1/clusters", json=a_request(dns_domain=domain))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "dns_domain")
+
+
+async def test_no_name_has_a_nul_character(platform: Platform, alice: httpx.AsyncClient) -> None:
+    for method in ("GET", "DELETE"):
+        answer = await alice.request(method, "/v1/clusters/a%00b")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    async with platform.service.database.reading() as session:
+        assert list((await session.execute(select(AuditRow.action))).scalars()) == [], "PostgreSQL would refuse it"
 
 
 async def test_an_image_of_another_project_does_not_exist(platform: Platform, alice: httpx.AsyncClient) -> None:

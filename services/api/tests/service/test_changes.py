@@ -172,6 +172,8 @@ POOL_CHANGES: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "an unknown flavor": ("worker", {"flavor": "m9"}, 422, "unknown_flavor"),
     "an unknown zone": ("worker", {"zones": ["zone-9"]}, 422, "unknown_zone"),
     "an unknown victim": ("worker", {"count": 2, "victims": ["nobody"]}, 422, "unknown_victim"),
+    "victims without a smaller count": ("worker", {"victims": ["any"]}, 422, "invalid_field"),
+    "victims of a pool that grows": ("worker", {"count": 4, "victims": ["any"]}, 422, "invalid_field"),
     "a reserved label": ("worker", {"labels": {"slipway/x": "y"}}, 422, "restricted_label"),
     "another role": ("worker", {"role": "etcd"}, 422, "immutable_field"),
     "an unknown field": ("worker", {"size": 4}, 422, "unknown_field"),
@@ -179,17 +181,49 @@ POOL_CHANGES: dict[str, tuple[str, dict[str, Any], int, str]] = {
 }
 
 
+FIELDS = {
+    "another size of etcd": "count", "more workers than the quota": "count", "other machines for controllers": "flavor",
+    "an unknown victim": "victims[0]", "victims without a smaller count": "victims",
+    "victims of a pool that grows": "victims",
+}  # fmt: skip
+
+
 async def test_wrong_changes_of_pools_are_refused(platform: Platform, alice: httpx.AsyncClient) -> None:
     await a_cluster(alice)
     for case, (pool, change, status, code) in POOL_CHANGES.items():
         answer = await alice.patch(f"/v1/clusters/shop/pools/{pool}", json=change)
         assert (answer.status_code, answer.json()["code"]) == (status, code), case
-    for body, code in (
-        ({"name": "worker", "count": 1}, "duplicate_pool"),
-        ({"name": "e", "role": "etcd", "count": 1}, "too_many_pools"),
-    ):
-        assert (await alice.post("/v1/clusters/shop/pools", json=body)).json()["code"] == code
+        if case in FIELDS:
+            assert [error["field"] for error in answer.json()["errors"]] == [FIELDS[case]], case
     assert (await alice.delete("/v1/clusters/shop/pools/etcd")).json()["code"] == "missing_pool"
+    assert (await announced_spec(platform)).generation == 1
+
+
+NEW_POOLS: dict[str, tuple[dict[str, Any], int, str, str]] = {
+    "an unknown flavor": ({"flavor": "m9"}, 422, "unknown_flavor", "flavor"),
+    "an unknown image": ({"image": "beos"}, 422, "unknown_image", "image"),
+    "an unknown network": ({"network": "nowhere"}, 422, "unknown_network", "network"),
+    "an unknown zone": ({"zones": ["zone-9"]}, 422, "unknown_zone", "zones[0]"),
+    "fewer than no workers": ({"count": -1}, 422, "invalid_count", "count"),
+    "more than a pool may have": ({"count": 1001}, 422, "invalid_count", "count"),
+    "more than the quota": ({"count": 50}, 409, "instances_quota_exceeded", "count"),
+    "more than the pod range": ({"count": 300}, 422, "cidr_too_small", "count"),
+    "a name that is no DNS label": ({"name": "My_Pool"}, 422, "invalid_name", "name"),
+    "names too long for a node": ({"name": "w" * 60}, 422, "name_too_long", "name"),
+    "a name that is taken": ({"name": "worker"}, 422, "duplicate_pool", "name"),
+    "a second etcd": ({"role": "etcd"}, 422, "too_many_pools", "role"),
+    "an unknown field": ({"size": 3}, 422, "unknown_field", "size"),
+}
+
+
+async def test_wrong_new_pools_are_refused(platform: Platform, alice: httpx.AsyncClient) -> None:
+    await a_cluster(alice)
+    for case, (fields, status, code, field) in NEW_POOLS.items():
+        answer = await alice.post("/v1/clusters/shop/pools", json={"name": "more", "count": 1, **fields})
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (status, code), (case, problem)
+        assert field in [error["field"] for error in problem["errors"]], (case, problem)
+        assert all(error["message"] and error["remedy"].endswith(".") for error in problem["errors"]), case
     assert (await announced_spec(platform)).generation == 1
 
 
@@ -199,12 +233,33 @@ async def test_wrong_changes_of_pools_are_refused(platform: Platform, alice: htt
         pytest.param({"pod_cidr": "10.0.0.0/16"}, "immutable_field", id="what was decided at creation"),
         pytest.param({"colour": "red"}, "unknown_field", id="what nobody knows"),
         pytest.param({"users": [{"name": "nobody", "persona": "member"}]}, "invalid_field", id="a user without an id"),
+        pytest.param({"users": [{"name": " a@1", "persona": "member"}]}, "invalid_field", id="a blank at an end"),
+        pytest.param({"users": [{"name": "a\0b@1", "persona": "member"}]}, "invalid_field", id="what is not printable"),
+        pytest.param({"users": [{"name": f"{'ä' * 127}@1", "persona": "member"}]}, "invalid_field", id="a long name"),
+        pytest.param({"users": [{"name": "system:x@1", "persona": "member"}]}, "invalid_field", id="a program's name"),
+        pytest.param(
+            {"users": [{"name": "a@1", "persona": "reader"}, {"name": "a@1", "persona": "admin"}]},
+            "invalid_field",
+            id="one user twice",
+        ),
+        pytest.param({"users": [{"name": "a@1", "persona": "king"}]}, "invalid_field", id="an unknown persona"),
     ],
 )
 async def test_wrong_changes_of_a_cluster_are_refused(change: Any, code: str, alice: httpx.AsyncClient) -> None:
     await a_cluster(alice)
     answer = await alice.patch("/v1/clusters/shop", json=change)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert answer.json()["errors"][0]["remedy"].endswith(".")
+
+
+@pytest.mark.parametrize("name", ["alice@mail.example", "Alice de Bruyn", "a" * 200])
+async def test_whoever_made_a_cluster_can_be_named_among_its_users(name: str, platform: Platform) -> None:
+    async with platform.client(platform.identity.issue(name, "shop")) as client:
+        made = await a_cluster(client)
+        assert made["operation"]["requested_by"] == f"{name}@id-of-{name}"[:200]
+        users = [{"name": f"{name}@1f3a", "persona": "member"}]
+        answer = await client.patch("/v1/clusters/shop", json={"users": users})
+        assert answer.status_code == 202, answer.text
 
 
 async def test_users_are_replaced_as_a_list(platform: Platform, alice: httpx.AsyncClient) -> None:

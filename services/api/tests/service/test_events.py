@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,35 @@ async def test_a_stream_is_resumed_where_it_broke_off(served: Served) -> None:
             assert [event["id"] for event in await stream.events(2)] == [2, 3]
         async with a_stream(alice, "?after=0&cluster=b") as stream:
             assert [event["id"] for event in await stream.events(1)] == [2]
-        wrong = await alice.get("/v1/events", headers={"Last-Event-ID": "yesterday"})
-        assert wrong.json()["code"] == "invalid_field"
+        for wrong in ("yesterday", "-1", "9" * 19 + "0"):
+            answer = await alice.get("/v1/events", headers={"Last-Event-ID": wrong})
+            assert (answer.json()["code"], answer.json()["errors"][0]["field"]) == ("invalid_field", "Last-Event-ID")
+
+
+@pytest.mark.parametrize("end", ["it expires", "it is revoked"])
+async def test_a_stream_ends_with_the_token_that_opened_it(served: Served, end: str) -> None:
+    identity = served.platform.identity
+    token = identity.issue(lasts=timedelta(seconds=1) if end == "it expires" else timedelta(hours=1))
+    async with httpx.AsyncClient(base_url=served.url, headers={"X-Auth-Token": token}, timeout=10) as alice:
+        async with a_stream(alice) as stream:
+            assert (await stream.next())["event"] == "stream.open"
+            if end == "it is revoked":
+                identity.revoke(token)
+                # as after the five minutes for which it is believed
+                served.platform.gateway.gatekeeper.forget_all()
+            async with asyncio.timeout(10):
+                with pytest.raises(EOFError):
+                    await stream.until_it_ends()
+        assert (await alice.get("/v1/events")).status_code == 401
+
+
+async def test_a_keystone_that_is_away_ends_no_stream(served: Served) -> None:
+    async with a_client(served) as alice, a_stream(alice) as stream:
+        assert (await stream.next())["event"] == "stream.open"
+        served.platform.identity.away = True
+        served.platform.gateway.gatekeeper.forget_all()
+        for _ in range(3):
+            assert (await stream.next()) == {"comment": "still here"}
 
 
 async def test_what_another_replica_records_is_seen_here_too(tmp_path: Path) -> None:
@@ -170,3 +198,9 @@ async def test_who_comes_back_too_late_is_told_of_the_gap(served: Served) -> Non
         async with a_stream(alice, "?after=1") as stream:
             assert (await stream.next())["event"] == "stream.gap"
             assert [event["id"] for event in await stream.events(1)] == [3]
+        async with a_stream(alice, "?after=2") as stream:
+            assert (await stream.next())["event"] == "stream.open"
+        async with served.platform.service.database.transaction() as session:
+            await session.execute(delete(FeedRow))
+        async with a_stream(alice, "?after=1") as stream:
+            assert (await stream.next())["event"] == "stream.gap"

@@ -1,5 +1,6 @@
 """Kubeconfigs: the person is let in by name, her public key is signed, and no private key moves."""
 
+import asyncio
 import base64
 
 import httpx
@@ -64,6 +65,19 @@ async def test_who_was_not_let_in_before_is_let_in_with_her_own_persona(
     ]
     again = (await rita.post(PATH, json={"csr_pem": a_csr()})).json()
     assert again["operation_id"] is None
+
+
+async def test_many_are_let_in_at_the_same_time(platform: Platform, story: Story) -> None:
+    names = [f"pupil-{number}" for number in range(6)]
+    clients = [platform.client(platform.identity.issue(name, "shop", ["reader"])) for name in names]
+    try:
+        answers = await asyncio.gather(*(client.post(PATH, json={"csr_pem": a_csr()}) for client in clients))
+    finally:
+        for client in clients:
+            await client.aclose()
+    assert [answer.status_code for answer in answers] == [200] * 6, [answer.text for answer in answers]
+    users = {user.name for user in (await announced_spec(platform)).users}
+    assert users == {"alice@id-of-alice", *(f"{name}@id-of-{name}" for name in names)}
 
 
 async def test_what_renews_by_itself_lets_nobody_in(

@@ -148,6 +148,81 @@ async def test_a_region_without_volumes_refuses_a_root_volume(tmp_path: Path) ->
         assert (refused["code"], refused["errors"][0]["field"]) == ("volumes_not_offered", "pools[0].root_volume")
 
 
+VOLUME_LIMITS: dict[str, tuple[dict[str, int], dict[str, Any], str, str]] = {
+    "more volumes than the quota": ({"volumes": 1}, {"size": 20}, "volumes_quota_exceeded", "pools[0].count"),
+    "more GiB than the quota": ({"gigabytes": 39}, {"size": 20}, "gigabytes_quota_exceeded", "pools[0].count"),
+    "more GiB than the quota of the type": (
+        {"gigabytes_ssd": 39}, {"size": 20, "type": "ssd"}, "gigabytes_quota_exceeded", "pools[0].count",
+    ),
+    "more than a volume may have": (
+        {"per_volume_gigabytes": 19}, {"size": 20}, "per_volume_gigabytes_quota_exceeded", "pools[0].root_volume",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", VOLUME_LIMITS)
+async def test_root_volumes_must_fit_into_the_quota(case: str, platform: Platform, alice: httpx.AsyncClient) -> None:
+    limits, volume, code, field = VOLUME_LIMITS[case]
+    for resource, limit in limits.items():
+        platform.cloud.set_limit(resource, limit)
+    answer = await alice.post("/v1/clusters", json=a_request(root_volume=volume))
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["errors"][0]["field"]) == (409, code, field), problem
+    assert "raised." in problem["errors"][0]["remedy"]
+    assert (await alice.post("/v1/clusters", json=a_request())).status_code == 202, "no volume, no quota of volumes"
+
+
+async def test_a_pool_that_grows_or_changes_its_volumes_needs_room_for_the_difference(
+    platform: Platform, alice: httpx.AsyncClient
+) -> None:
+    assert (await alice.post("/v1/clusters", json=a_request(root_volume={"size": 20}))).status_code == 202
+    platform.cloud.set_limit("gigabytes", 20)
+    path = "/v1/clusters/shop/pools/worker"
+    for body, field in (({"count": 4}, "count"), ({"root_volume": {"size": 40}}, "root_volume")):
+        refused = (await alice.patch(path, json=body)).json()
+        assert (refused["code"], refused["errors"][0]["field"]) == ("gigabytes_quota_exceeded", field)
+    await change(alice, count=3)
+    assert (await change(alice, root_volume=None))["root_volume"] is None
+    added = await alice.post("/v1/clusters/shop/pools", json={"name": "b", "count": 2, "root_volume": {"size": 20}})
+    assert added.json()["code"] == "gigabytes_quota_exceeded"
+
+
+async def test_larger_machines_need_room_for_the_difference(platform: Platform, alice: httpx.AsyncClient) -> None:
+    assert (await alice.post("/v1/clusters", json=a_request())).status_code == 202
+    path = "/v1/clusters/shop/pools/worker"
+    platform.cloud.set_limit("cores", 5)
+    refused = await alice.patch(path, json={"flavor": "m1.large"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "cores_quota_exceeded")
+    assert refused.json()["errors"][0]["field"] == "flavor"
+    platform.cloud.set_limit("cores", 6)
+    assert (await alice.patch(path, json={"flavor": "m1.large"})).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("pool", "field"),
+    [
+        pytest.param({"root_volume": {"size": 20}}, "pools[0].root_volume", id="its own volume"),
+        pytest.param({"node_spec": "standard"}, "pools[0].node_spec", id="a node spec's volume"),
+    ],
+)
+async def test_a_cloud_without_block_storage_refuses_a_root_volume(
+    pool: dict[str, Any], field: str, platform: Platform, alice: httpx.AsyncClient
+) -> None:
+    platform.cloud.volume_allowances = None
+    answer = await alice.post("/v1/clusters", json=a_request(**pool))
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (422, "block_storage_missing")
+    assert (problem["errors"][0]["field"], problem["errors"][0]["remedy"][:26]) == (field, "Leave the root volume out,")
+    assert (await alice.post("/v1/clusters", json=a_request())).status_code == 202, "who needs none is not refused"
+
+
+async def test_a_quota_of_volumes_that_is_not_told_is_left_to_the_cloud(
+    platform: Platform, alice: httpx.AsyncClient
+) -> None:
+    platform.cloud.volume_allowances = {}
+    assert (await alice.post("/v1/clusters", json=a_request(root_volume={"size": 20}))).status_code == 202
+
+
 async def test_the_machines_of_controllers_and_labels_of_etcd_stay_as_they_are(alice: httpx.AsyncClient) -> None:
     await alice.post("/v1/clusters", json=a_request())
     for changes in ({"kubelet": {"max_pods": 20}}, {"node_spec": "standard"}, {"root_volume": {"size": 20}}):

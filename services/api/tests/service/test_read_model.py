@@ -219,6 +219,30 @@ async def test_lists_come_page_by_page(alice: httpx.AsyncClient, story: Story, p
     assert (await seen(alice, "/v1/operations?cluster=shop-2&state=running"))["items"][0]["cluster"] == "shop-2"
 
 
+async def test_a_page_goes_on_after_a_node_that_is_gone_or_changed_meanwhile(
+    alice: httpx.AsyncClient, story: Story
+) -> None:
+    await story.names_nodes()
+    path = "/v1/clusters/shop/nodes?limit=1"
+    whole = [each["id"] for each in (await seen(alice, "/v1/clusters/shop/nodes"))["items"]]
+    worker = next(row for row in story.all_rows if row.node_id == "worker-1")
+    assert whole.index("worker-1") == 2
+    await story.node(worker, NodePhase.BOOTING)
+    assert (await seen(alice, f"{path}&state=pending&marker=worker-1"))["items"][0]["id"] == whole[3]
+    await story.removes(worker)
+    assert (await seen(alice, f"{path}&marker=worker-1"))["items"][0]["id"] == whole[3]
+    unknown = await alice.get(f"{path}&marker=nobody")
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (422, "marker")
+
+
+async def test_nodes_of_an_unknown_pool_are_not_none_but_not_found(alice: httpx.AsyncClient, story: Story) -> None:
+    await story.names_nodes()
+    answer = await alice.get("/v1/clusters/shop/nodes?pool=wrokers")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert "it has: etcd, controller, worker" in answer.json()["detail"]
+    assert (await seen(alice, "/v1/clusters/shop/nodes?pool=worker&state=failed"))["items"] == []
+
+
 async def test_an_operation_that_was_overtaken_ends_with_the_one_that_replaced_it(
     platform: Platform, alice: httpx.AsyncClient, story: Story
 ) -> None:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from slipway_api.domain.offer import Allowance, Extra, Flavor, Offer, decide_quota
+from slipway_api.domain.offer import Allowance, Extra, Flavor, Nodes, Offer, decide_quota
 from slipway_api.domain.people import persona_of
 from slipway_api.domain.problems import CATALOGUE
 from slipway_api.domain.requests import ClusterRequest, TaintRequest
 from slipway_api.domain.rules import check_cidrs, check_count, check_labels, check_name, check_taints
 from slipway_api.rest.translation import field_path
-from slipway_contracts.api import Persona
+from slipway_contracts.api import Persona, RootVolume
 from slipway_contracts.values import Role
 
 
@@ -93,7 +93,12 @@ def an_offer(**free: int) -> Offer:
     return Offer({}, {}, {}, frozenset(), {name: Allowance(limit, 0) for name, limit in free.items()})
 
 
+def an_extra(wanted: Nodes, index: int = 0, present: Nodes | None = None) -> Extra:
+    return Extra(wanted, f"pools[{index}].count", f"pools[{index}].root_volume", present)
+
+
 SMALL = Flavor("f", "small", vcpus=2, ram=1024)
+LARGE = Flavor("l", "large", vcpus=4, ram=1024)
 
 
 @pytest.mark.parametrize(
@@ -112,11 +117,79 @@ SMALL = Flavor("f", "small", vcpus=2, ram=1024)
     ],
 )
 def test_the_quota_has_room_for_all_nodes_or_the_resource_is_named(free: dict[str, int], codes: list[str]) -> None:
-    extras = [Extra(Role.ETCD, 5, SMALL, "pools[0].count"), Extra(Role.WORKER, 3, SMALL, "pools[1].count")]
+    etcd, workers = Nodes(Role.ETCD, 5, SMALL), Nodes(Role.WORKER, 3, SMALL)
+    extras = [an_extra(etcd, 0), an_extra(workers, 1)]
     fixed = {"ports": 1, "security_groups": 3, "server_groups": 2}
     found = decide_quota(extras, fixed, an_offer(**free))
     assert [problem.code for problem in found] == codes
     assert all(problem.field == "pools[0].count" for problem in found), "the largest pool is where to save"
+
+
+FAST, PLAIN = RootVolume(size=40, type="ssd"), RootVolume(size=20)
+
+
+@pytest.mark.parametrize(
+    ("free", "told"),
+    [
+        pytest.param({"volumes": 5, "gigabytes": 160, "volumes_ssd": 3, "gigabytes_ssd": 120}, [], id="just enough"),
+        pytest.param({"volumes": 4}, ["volumes_quota_exceeded: 5 volumes"], id="one volume too many"),
+        pytest.param({"gigabytes": 159}, ["gigabytes_quota_exceeded: 160 GiB of volumes"], id="one GiB too many"),
+        pytest.param(
+            {"volumes_ssd": 2}, ["volumes_quota_exceeded: 3 volumes of the type ssd"], id="one of a type too many"
+        ),
+        pytest.param(
+            {"gigabytes_ssd": 119, "gigabytes_hdd": 0},
+            ["gigabytes_quota_exceeded: 120 GiB of volumes of the type ssd"],
+            id="one GiB of a type too many",
+        ),
+        pytest.param(
+            {"per_volume_gigabytes": 39}, ["per_volume_gigabytes_quota_exceeded: 40 GiB in one volume"], id="too large"
+        ),
+    ],
+)
+def test_root_volumes_need_room_in_all_and_of_their_type(free: dict[str, int], told: list[str]) -> None:
+    workers, gpus = Nodes(Role.WORKER, 3, SMALL, FAST), Nodes(Role.WORKER, 2, SMALL, PLAIN)
+    found = decide_quota([an_extra(gpus, 1), an_extra(workers, 0)], {}, an_offer(**free))
+    assert [f"{each.code}: {each.message.partition(' are needed')[0]}" for each in found] == told
+    fields = {"per_volume_gigabytes_quota_exceeded": "pools[0].root_volume"}
+    assert all(each.field == fields.get(each.code, "pools[0].count") for each in found), "who needs most may save"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "free", "codes"),
+    [
+        pytest.param(Nodes(Role.WORKER, 5, SMALL, FAST), {"gigabytes": 80, "instances": 2}, [], id="two more"),
+        pytest.param(
+            Nodes(Role.WORKER, 5, SMALL, FAST), {"gigabytes": 79}, ["gigabytes_quota_exceeded"], id="no room for them"
+        ),
+        pytest.param(Nodes(Role.WORKER, 3, SMALL, FAST), {"volumes": 0, "cores": 0}, [], id="the same again"),
+        pytest.param(Nodes(Role.WORKER, 3, LARGE, FAST), {"cores": 5}, ["cores_quota_exceeded"], id="larger machines"),
+        pytest.param(Nodes(Role.WORKER, 3, SMALL), {"instances": 0, "volumes": 0}, [], id="no volumes any more"),
+        pytest.param(
+            Nodes(Role.WORKER, 3, SMALL, RootVolume(size=40)), {"volumes": 0, "volumes_ssd": 0}, [], id="another type"
+        ),
+        pytest.param(
+            Nodes(Role.WORKER, 3, SMALL, RootVolume(size=50, type="ssd")),
+            {"gigabytes": 30, "gigabytes_ssd": 29, "per_volume_gigabytes": 50},
+            ["gigabytes_quota_exceeded"],
+            id="larger volumes",
+        ),
+        pytest.param(Nodes(Role.WORKER, 1, LARGE, FAST), {"cores": 0}, [], id="fewer, and no more than there is"),
+    ],
+)
+def test_what_a_pool_has_counts_against_what_it_is_to_have(
+    wanted: Nodes, free: dict[str, int], codes: list[str]
+) -> None:
+    present = Nodes(Role.WORKER, 3, SMALL, FAST)
+    found = decide_quota([an_extra(wanted, present=present)], {}, an_offer(**free))
+    assert [problem.code for problem in found] == codes
+
+
+def test_a_server_group_must_hold_all_controllers_not_only_the_new_ones() -> None:
+    three, five = Nodes(Role.CONTROLLER, 3, SMALL), Nodes(Role.CONTROLLER, 5, SMALL)
+    (found,) = decide_quota([an_extra(five, present=three)], {}, an_offer(server_group_members=4))
+    assert found.code == "server_group_members_quota_exceeded"
+    assert found.message == "5 members of one server group are needed, and 4 are allowed"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ SERVICES = (
     ("network", "neutron", "/network"),
     ("load-balancer", "octavia", "/load-balancer"),
     ("object-store", "swift", "/object-store/v1/AUTH_{project}"),
+    ("block-storage", "cinder", "/block-storage/v3"),
 )
 
 

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from slipway_sandbox.cloud.messages import Json, Refused, Response, answer
-from slipway_sandbox.cloud.model import Flavor, Image, PortLink, Server, ServerGroup
+from slipway_sandbox.cloud.model import DEFAULT_VOLUME_TYPE, Flavor, Image, PortLink, RootVolume, Server, ServerGroup
 from slipway_sandbox.cloud.neutron.binding import make_port, may_use_network
 from slipway_sandbox.cloud.nova.capacity import check_server_quota
 from slipway_sandbox.cloud.nova.lifecycle import begin_build
@@ -34,7 +34,7 @@ def create_server(call: Call) -> Response:
     _check_shape(call, body)
     hints = call.request.json().get("os:scheduler_hints") or call.request.json().get("OS-SCH-HNT:scheduler_hints")
     flavor = _flavor(call, str(body["flavorRef"]))
-    image_id = _image(call, body, flavor)
+    image_id, volume = _boots_from(call, body, flavor)
     zone = _zone(call, body.get("availability_zone"))
     group = _group(call, (hints or {}).get("group"))
     if body.get("key_name"):
@@ -42,6 +42,7 @@ def create_server(call: Call) -> Response:
     check_server_quota(call, flavor, body.get("metadata", {}))
     links = _links(call, body)
     server = _new_server(call, body, flavor, image_id, zone, group, links)
+    server.root_volume = volume
     call.state.servers[server.id] = server
     if group:
         group.members.append(server.id)
@@ -101,21 +102,20 @@ def _flavor(call: Call, reference: str) -> Flavor:
     return flavor
 
 
-def _image(call: Call, body: Json, flavor: Flavor) -> str:
-    """The image that the server shows: none where it boots from a volume that Nova fills from an image."""
+def _boots_from(call: Call, body: Json, flavor: Flavor) -> tuple[str, RootVolume | None]:
+    """The image that the server shows, or no image and the volume that Nova fills from one."""
     reference = str(body.get("imageRef") or "")
     if not reference:
-        _check_root_volume(call, body.get("block_device_mapping_v2"), flavor)
-        return ""
+        return "", _root_volume(call, body.get("block_device_mapping_v2"), flavor)
     wanted = reference.rstrip("/").split("/")[-1]
     if not UUID.match(wanted):
         raise _invalid("imageRef", reference, f"'{reference}' is not valid under any of the given schemas")
     if _usable_image(call, wanted, flavor).min_disk > flavor.disk:
         raise Refused(400, "Flavor's disk is too small for requested image.")
-    return wanted
+    return wanted, None
 
 
-def _check_root_volume(call: Call, mapping: Any, flavor: Flavor) -> None:
+def _root_volume(call: Call, mapping: Any, flavor: Flavor) -> RootVolume:
     roots = [each for each in mapping or [] if isinstance(each, dict) and str(each.get("boot_index")) == "0"]
     if not roots:
         raise Refused(400, "Invalid imageRef provided.")
@@ -131,6 +131,7 @@ def _check_root_volume(call: Call, mapping: Any, flavor: Flavor) -> None:
         raise Refused(400, f"Block Device Mapping is Invalid: {why}")
     if image.min_disk > int(root["volume_size"]):
         raise Refused(400, "Volume is smaller than the minimum size specified in image metadata.")
+    return RootVolume(int(root["volume_size"]), str(root.get("volume_type") or DEFAULT_VOLUME_TYPE))
 
 
 def _usable_image(call: Call, image_id: str, flavor: Flavor) -> Image:

@@ -1,1 +1,1 @@
-"""The real outside: Keystone, Nova, Neutron, Glance, the provisioners, the files of an operator."""
+"""The real outside: Keystone, Nova, Neutron, Glance, Cinder, the provisioners, the files of an operator."""

@@ -1,4 +1,4 @@
-"""What a caller sees of Nova, Glance and Neutron, read with her own token as raw JSON."""
+"""What a caller sees of Nova, Glance, Neutron and Cinder, read with her own token as raw JSON."""
 
 import asyncio
 import uuid
@@ -20,8 +20,11 @@ log = structlog.get_logger()
 V = TypeVar("V")
 
 _AWAY = {"Retry-After": "10"}
-_VERSIONS = {"compute": "", "image": "/v2", "network": "/v2.0"}
+_VERSIONS = {"compute": "", "image": "/v2", "network": "/v2.0", "block-storage": "/v3"}
 """What an endpoint of the catalogue may lack: Nova's carries its version, the others' do so on some clouds only."""
+_TYPES = {"block-storage": ("block-storage", "volumev3", "block-store")}
+"""What the catalogue may call a service, where that is not one name (the service types authority's aliases)."""
+_VOLUMES = ("volumes", "gigabytes", "per_volume_gigabytes")
 _PAGE = 500
 
 
@@ -75,6 +78,12 @@ class _Link(BaseModel):
 class _Usage(BaseModel):
     limit: int
     used: int = 0
+    reserved: int = 0
+
+
+class _VolumeUsage(BaseModel):
+    limit: int
+    in_use: int = 0
     reserved: int = 0
 
 
@@ -155,9 +164,19 @@ class OpenStackCatalogue:
         )
         return {**_compute_quota(limits), **_network_quota(details, region)}
 
-    async def _find(self, caller: Caller, region: Region, service: str, path: str) -> dict[str, Any] | None:
+    async def volume_quota(self, caller: Caller, region: Region) -> Mapping[str, Allowance] | None:
+        """See ports.CloudCatalogue."""
+        if _endpoint(caller, "block-storage") is None:
+            return None
+        path = f"/os-quota-sets/{caller.project_id}"
+        answer = await self._find(caller, region, "block-storage", path, {"usage": "True"})
+        return _volume_quota(answer, region)
+
+    async def _find(
+        self, caller: Caller, region: Region, service: str, path: str, query: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
         """As _get; None: it is not there, or not for this caller."""
-        response = await self._request(caller, region, service, path, {})
+        response = await self._request(caller, region, service, path, query or {})
         if response.status_code in (403, 404):
             return None
         return _json(response, region, service)
@@ -170,11 +189,13 @@ class OpenStackCatalogue:
     async def _request(
         self, caller: Caller, region: Region, service: str, path: str, query: Mapping[str, Any]
     ) -> httpx.Response:
-        endpoint = caller.endpoints.get(service)
+        endpoint = _endpoint(caller, service)
         if endpoint is None:
             raise _away(region, service, "the catalogue has no public endpoint of it")
         version = _VERSIONS[service]
-        base = endpoint if endpoint.endswith(version) else endpoint + version
+        # Cinder's may have the project's id after the version
+        complete = endpoint.endswith(version) or (service == "block-storage" and f"{version}/" in endpoint)
+        base = endpoint if complete else endpoint + version
         try:
             with self._calls.made("openstack", f"GET {service}"):
                 return await self._clients[region.name].get(
@@ -182,6 +203,11 @@ class OpenStackCatalogue:
                 )
         except httpx.HTTPError as error:
             raise _away(region, service, type(error).__name__) from error
+
+
+def _endpoint(caller: Caller, service: str) -> str | None:
+    found = (caller.endpoints.get(each) for each in _TYPES.get(service, (service,)))
+    return next((url for url in found if url is not None), None)
 
 
 def _json(response: httpx.Response, region: Region, service: str) -> dict[str, Any]:
@@ -233,6 +259,19 @@ def _network_quota(answer: Mapping[str, Any] | None, region: Region) -> dict[str
         for resource, key in named.items()
         if key in usages
     }
+
+
+def _volume_quota(answer: Mapping[str, Any] | None, region: Region) -> dict[str, Allowance]:
+    """The named quotas, and those of each volume type: Cinder puts the type's name after an underscore."""
+    if answer is None:
+        return {}
+    told = {
+        name: told
+        for name, told in _read(dict[str, Any], answer, "quota_set", region).items()
+        if name in _VOLUMES or name.startswith(("volumes_", "gigabytes_"))
+    }
+    usages = _read(dict[str, _VolumeUsage], {"quota_set": told}, "quota_set", region)
+    return {name: Allowance(usage.limit, usage.in_use + usage.reserved) for name, usage in usages.items()}
 
 
 def _away(region: Region, service: str, why: str) -> Problem:

@@ -43,11 +43,17 @@ class ProvisionerSigner:
             raise _away(region, "the answer is not understood") from error
 
 
+_OF_THE_NAME = ("InvalidName", "ReservedName")
+"""The provisioner's codes for a user's name that it puts into no certificate."""
+
+
 def _unsignable(response: httpx.Response) -> Problem:
     try:
-        why = str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        why = "the provisioner cannot sign this request"
+        code, why = str(response.json().get("code")), str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        code, why = "", "the provisioner cannot sign this request"
+    if code in _OF_THE_NAME:
+        return Problem("user_name_not_signable", f"Your name in Keystone cannot be in a certificate: {why}.")
     remedy = "Use a key that is common for Kubernetes: ECDSA P-256, or RSA of 2048 bits and more."
     return Problem("invalid_csr", f"csr_pem: {why}", (FieldProblem("invalid_csr", "csr_pem", why, remedy),))
 

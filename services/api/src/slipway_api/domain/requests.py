@@ -98,7 +98,12 @@ class ClusterRequest(Body):
     zones: tuple[str, ...] | None = Field(default=None, description="for pools that name none")
     pod_cidr: str = "10.244.0.0/16"
     service_cidr: str = "10.96.0.0/16"
-    dns_domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9]([-a-z0-9.]{0,126}[a-z0-9])?$")
+    dns_domain: str = Field(
+        default="cluster.local",
+        max_length=128,
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$",
+        description="DNS labels with dots between them",
+    )
     pools: tuple[PoolRequest, ...] = Field(default=(), max_length=32, description="roles left out get their default")
 
 
@@ -107,7 +112,7 @@ class UserRequest(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "alice@3f2a", "persona": "member"}]})
 
-    name: str = Field(pattern=r"^[^\s@:]{1,64}@[0-9A-Za-z-]{1,64}$", description="<user name>@<user id>")
+    name: str = Field(description="<user name>@<user id>, both as Keystone has them; at most 255 bytes")
     persona: str = Field(pattern="^(reader|member|admin)$")
 
     def user(self) -> ClusterUser:
@@ -150,10 +155,10 @@ class PoolChange(Body):
     health: HealthRequest | None = None
 
     @property
-    def names_machines(self) -> bool:
-        """Whether it says what machines are made of; null says so of a root volume only."""
-        said = self.model_fields_set & MACHINE_FIELDS
-        return any(name == "root_volume" or getattr(self, name) is not None for name in said)
+    def machine_fields(self) -> list[str]:
+        """Which of its fields say what machines are made of; null says so of a root volume only."""
+        said = sorted(self.model_fields_set & MACHINE_FIELDS)
+        return [name for name in said if name == "root_volume" or getattr(self, name) is not None]
 
 
 class KubeconfigRequest(Body):

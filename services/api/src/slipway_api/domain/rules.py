@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import combinations
 
 from slipway_api.domain.problems import FieldProblem
-from slipway_api.domain.requests import ClusterRequest, PoolRequest, TaintRequest
+from slipway_api.domain.requests import ClusterRequest, PoolRequest, TaintRequest, UserRequest
 from slipway_api.domain.setups import check_fields, check_kubernetes_only
 from slipway_contracts.values import DNS_LABEL, Role
 
@@ -21,6 +21,12 @@ NODE_PREFIX_LENGTH = 24
 SERVICE_PREFIXES = (12, 24)
 """kube-apiserver takes at most 20 bits of service addresses."""
 
+LONGEST_USER = 255
+"""Bytes of a user's name with the id."""
+NOT_FOR_USERS = ("system:", "slipway:", "kubeadm:")
+"""Names that Kubernetes, this service and kubeadm keep for programs."""
+
+_USER_ID = re.compile(r"^[0-9A-Za-z-]{1,64}$")
 _LABEL_NAME = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 _LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
 _DOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
@@ -97,6 +103,30 @@ def check_pool(cluster: str, pool: PoolRequest, prefix: str = "") -> list[FieldP
     problems += check_taints(pool.taints, f"{prefix}taints")
     problems += check_fields(pool, prefix)
     problems += check_kubernetes_only(pool, prefix)
+    return problems
+
+
+def check_users(users: Sequence[UserRequest], field: str) -> list[FieldProblem]:
+    """Names that a certificate can bear and RBAC may bind to people (see the provisioner's signing), each once."""
+    problems: list[FieldProblem] = []
+    seen: set[str] = set()
+    for index, user in enumerate(users):
+        name, _, user_id = user.name.rpartition("@")
+        where = f"{field}[{index}].name"
+        plain = name and name.isprintable() and name == name.strip() and len(user.name.encode()) <= LONGEST_USER
+        if not plain or not _USER_ID.fullmatch(user_id):
+            message = f"{user.name[:80]!r} is not <user name>@<user id>"
+            remedy = (
+                f"Write both as 'openstack user show' does, with an @ between them and {LONGEST_USER} bytes at most."
+            )
+            problems.append(FieldProblem("invalid_field", where, message, remedy))
+        elif name.startswith(NOT_FOR_USERS):
+            message = f"names that begin with {', '.join(NOT_FOR_USERS)} are not for people"
+            problems.append(FieldProblem("invalid_field", where, message, "Leave the user out."))
+        elif user.name in seen:
+            message = f"{user.name[:80]} is named twice"
+            problems.append(FieldProblem("invalid_field", where, message, "Name each user once, with one persona."))
+        seen.add(user.name)
     return problems
 
 

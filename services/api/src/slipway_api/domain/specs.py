@@ -110,7 +110,7 @@ def change_pool(
         asked["zones"] = change.zones
     if change.health is not None:
         asked["health"] = change.health.policy()
-    if change.names_machines:
+    if change.machine_fields:
         asked["node_spec"] = _change_machines(pool, setup, machines)
     return pool.model_copy(update=asked)
 

@@ -9,7 +9,7 @@ from fastapi import Depends, Header, Query, Request
 
 from slipway_api.changes import RequestContext
 from slipway_api.domain.people import Caller
-from slipway_api.domain.problems import Problem
+from slipway_api.domain.problems import FieldProblem, Problem, refuse
 from slipway_api.gateway import Gateway
 from slipway_api.listings import PageRequest
 from slipway_contracts.api import Persona
@@ -82,7 +82,8 @@ async def the_context(
 ) -> RequestContext:
     """What matters of the request beside its body."""
     if key is not None and not _KEY.fullmatch(key):
-        raise Problem("invalid_field", "Idempotency-Key: use 1 to 128 visible ASCII characters.")
+        remedy = "Use 1 to 128 visible ASCII characters, without blanks."
+        refuse([FieldProblem("invalid_field", "Idempotency-Key", "this is no key", remedy)])
     return RequestContext(
         request_id=request.state.request_id,
         action=f"{request.method} {request.url.path}",

@@ -1,6 +1,6 @@
 """/v1/events: the live stream (Server-Sent Events), or pages of it for those who ask for JSON."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -18,6 +18,9 @@ from slipway_api.rest.asking import TheCaller, TheGateway
 from slipway_api.store import FeedRow
 
 router = APIRouter(prefix="/v1", tags=["events"])
+
+NEWEST = 2**63 - 1
+"""The greatest id that an event can have."""
 
 EXAMPLE = """id: 7
 event: node.created
@@ -48,12 +51,15 @@ async def get_events(
     cluster: Annotated[str | None, Query(max_length=64, description="name or id")] = None,
     operation: Annotated[str | None, Query(max_length=64)] = None,
     after: Annotated[
-        int | None, Query(ge=0, description="the id of the last event that you have; 0: from the start")
+        int | None, Query(ge=0, le=NEWEST, description="the id of the last event that you have; 0: from the start")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="of a page of JSON")] = 100,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> Response:
-    """Follow what happens to the project's clusters. Without `after` or Last-Event-ID a stream begins now."""
+    """Follow what happens to the project's clusters. Without `after` or Last-Event-ID a stream begins now.
+
+    A stream ends with the token that opened it.
+    """
     async with gateway.service.database.reading() as session:
         cluster_id = (await find_cluster(session, caller, cluster)).cluster_id if cluster is not None else None
         if operation is not None:
@@ -62,7 +68,8 @@ async def get_events(
     start = _resume_at(last_event_id, after)
     if "text/event-stream" not in request.headers.get("accept", "text/event-stream"):
         return await _page(gateway, wanted, start or 0, limit)
-    stream = _stream(gateway, wanted, start)
+    region = request.headers.get("slipway-region")
+    stream = _stream(gateway, wanted, start, lambda: gateway.gatekeeper.still_holds(caller, region))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
@@ -70,7 +77,8 @@ async def get_events(
 def _resume_at(last_event_id: str | None, after: int | None) -> int | None:
     if last_event_id is None or last_event_id == "":
         return after
-    if not last_event_id.isascii() or not last_event_id.isdigit():
+    digits = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= len(str(NEWEST))
+    if not digits or int(last_event_id) > NEWEST:
         problem = FieldProblem(
             "invalid_field",
             "Last-Event-ID",
@@ -88,15 +96,19 @@ async def _page(gateway: Gateway, wanted: FeedFilter, after: int, limit: int) ->
     return Response(page.model_dump_json(), media_type="application/json")
 
 
-async def _stream(gateway: Gateway, wanted: FeedFilter, start: int | None) -> AsyncIterator[bytes]:
+async def _stream(
+    gateway: Gateway, wanted: FeedFilter, start: int | None, allowed: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[bytes]:
     if start is None:
         start = await gateway.feed.newest()
-    elif start and start + 1 < await gateway.feed.oldest():
-        # what lies between was dropped: the reader has to look at the objects themselves
+    elif start and not 0 < await gateway.feed.oldest() <= start + 1:
+        # what lies between was dropped, or all was: the reader has to look at the objects themselves
         yield format_sse_event(event="stream.gap", data_str='{"message": "Older events are not kept any more."}')
     # the id of the start lets a client that saw no event resume without a gap
     yield format_sse_event(event="stream.open", id=str(start), data_str=f'{{"after": {start}}}', retry=1000)
     async for row in gateway.feed.follow(wanted, start, gateway.settings.events_heartbeat):
+        if not await allowed():
+            return
         yield _format(row)
 
 

@@ -74,24 +74,35 @@ async def get_nodes(
     """
     async with gateway.service.database.reading() as session:
         facts = await observe_cluster(session, await find_cluster(session, caller, cluster))
-        gone = await removed_nodes(session, facts.spec.cluster_id) if NodeStatus.REMOVED in (state or ()) else []
-    views = [present_node(node, facts.spec) for node in (*facts.nodes, *gone)]
+        gone = await removed_nodes(session, facts.spec.cluster_id) if state or page.marker or pool else []
+    views = sorted((present_node(node, facts.spec) for node in (*facts.nodes, *gone)), key=_place)
+    after = _place_of(views, page.marker)
     if pool is not None:
         views = [view for view in views if pool in (view.pool, view.pool_id)]
-    if state:
-        views = [view for view in views if view.state in {each.value for each in state}]
-    if page.marker is not None:
-        views = _after(views, page.marker)
+        if not views:
+            find_pool(facts.spec, pool)
+    shown = {each.value for each in state or NodeStatus if state or each is not NodeStatus.REMOVED}
+    views = [view for view in views if view.state in shown and (after is None or _place(view) > after)]
     items = tuple(views[: page.limit])
     return Page(items=items, next=items[-1].id if len(views) > page.limit else None)
 
 
-def _after(views: list[NodeView], marker: str) -> list[NodeView]:
-    for index, view in enumerate(views):
+def _place(view: NodeView) -> tuple[str, str]:
+    return view.name, view.id
+
+
+def _place_of(views: list[NodeView], marker: str | None) -> tuple[str, str] | None:
+    """Where the page before ended: its last node may have gone, or be in another state by now."""
+    if marker is None:
+        return None
+    for view in views:
         if view.id == marker:
-            return views[index + 1 :]
+            return _place(view)
     problem = FieldProblem(
-        "invalid_field", "marker", f"no node has the id {marker!r}", "Take `next` of the page before, or begin anew."
+        "invalid_field",
+        "marker",
+        f"no node has the id {marker[:80]!r}",
+        "Take `next` of the page before, or begin anew.",
     )
     raise Problem("invalid_field", f"marker: {problem.message}", (problem,))
 

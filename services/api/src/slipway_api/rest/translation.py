@@ -16,7 +16,14 @@ _REMEDIES = {
     "int_type": "Write a whole number, without quotes.",
     "string_type": "Write a text in quotes.",
     "enum": "Choose one of the values that the message names.",
+    "string_pattern_mismatch": "Write it as the pattern says; /v1/openapi.json describes the field.",
+    **dict.fromkeys(
+        ("greater_than", "greater_than_equal", "less_than", "less_than_equal"),
+        "Choose a number within the limit that the message names.",
+    ),
 }
+
+_OTHERWISE = "Correct it; the fields are described at /v1/openapi.json."
 
 
 def translate_validation(
@@ -46,7 +53,7 @@ def _field(error: Mapping[str, Any], method: str, path: str) -> FieldProblem:
     if kind == "missing":
         return FieldProblem("missing_field", field, "this field is needed", _REMEDIES[kind])
     message = str(error["msg"])
-    return FieldProblem("invalid_field", field, message[:1].lower() + message[1:], _REMEDIES.get(kind, "Correct it."))
+    return FieldProblem("invalid_field", field, message[:1].lower() + message[1:], _REMEDIES.get(kind, _OTHERWISE))
 
 
 def field_path(location: Sequence[str | int]) -> str:
@@ -66,7 +73,7 @@ def translate_status(status: int, detail: str, allowed: str) -> Problem:
             headers={"Allow": allowed} if allowed else {},
         )
     if status == 413:
-        return Problem("body_too_large", "The body is larger than a request needs to be.")
+        return Problem("body_too_large", "The body is larger than any request needs to be (1 MB): send less.")
     if status == 404:
         return Problem("not_found", "There is nothing at this path; /v1/openapi.json describes what there is.")
     return Problem("not_json" if status == 400 else "internal_error", detail)

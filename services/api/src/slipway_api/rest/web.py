@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -16,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slipway_api.changes import RequestContext
-from slipway_api.domain.problems import Problem
+from slipway_api.domain.problems import FieldProblem, Problem
 from slipway_api.gateway import Gateway
 from slipway_api.metrics import WebMetrics
 from slipway_api.rest import clusters, events, operations, pools
@@ -154,6 +155,7 @@ class _Envelope:
         with structlog.contextvars.bound_contextvars(request_id=request_id), self._span(scope, request_id, began):
             try:
                 _require_small(scope)
+                _require_text(scope)
                 await self._app(scope, receive, sending)
             except Problem as problem:
                 await _problem_response(problem, request_id)(scope, receive, sending)
@@ -203,6 +205,15 @@ def _require_small(scope: Scope) -> None:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > LARGEST_BODY:
             raise translate_status(413, "", "")
+
+
+def _require_text(scope: Scope) -> None:
+    """A NUL character is in no name, and PostgreSQL takes none, not even to look for it."""
+    if "\0" in scope["path"]:
+        raise translate_status(404, "", "")
+    if b"\0" in unquote_to_bytes(scope["query_string"]):
+        message, remedy = "a NUL character (%00) is part of no value", "Leave it out."
+        raise Problem("invalid_field", f"query: {message}", (FieldProblem("invalid_field", "query", message, remedy),))
 
 
 def _unexpected(mistake: Exception) -> Problem:
