@@ -11,12 +11,7 @@ from slipway_node_agent.effects import Doing, Wait
 from slipway_node_agent.errors import NewerPlan, StepFailed
 from slipway_node_agent.host import Host
 from slipway_node_agent.memory import load_memory, save_memory
-from slipway_node_agent.plan_shape import (
-    decide_expects_more,
-    decide_watched_etcd,
-    decide_watched_probes,
-    decide_watched_units,
-)
+from slipway_node_agent.plan_shape import decide_watched_etcd, decide_watched_probes, decide_watched_units
 from slipway_node_agent.progress import Progress
 from slipway_node_agent.retry import Backoff
 from slipway_node_agent.run import Run
@@ -53,20 +48,19 @@ class _PlanLoop:
     provisioner: Provisioner
     progress: Progress | None = None  # None until a plan was applied since the start
     revision: int = 0
-    expects_more: bool = False  # the plan was one step of a change that other nodes wait for
+    on_call: bool = False  # a member of etcd: a lost one's new server waits until another member helps it in
     backoff: Backoff = field(init=False)
 
     def __post_init__(self) -> None:
         self.backoff = Backoff(self.config.random, self.config.backoff_cap)
 
     def ask(self) -> Doing[dict[str, Any] | None]:
-        """A newer plan, or None after a pause: long-polled while one is expected, once a minute when all is done."""
+        """A newer plan, or None after a pause: long-polled for by who must hear of it at once, else asked for."""
         asked = self.host.monotonic()
-        expected = self.progress is None or self.expects_more
         try:
             if self.progress is not None:
                 yield from self.progress.send(self.provisioner)
-            plan = yield from self.provisioner.plan(self.revision, self.config.poll_wait if expected else 0)
+            plan = yield from self.provisioner.plan(self.revision, self.config.poll_wait if self._waits() else 0)
         except ServiceFailed as failure:
             pause = self.backoff.next(failure.retry_after)
             self.host.log("No plan", after=self.revision, cause=failure.message, again_in=round(pause, 1))
@@ -74,24 +68,29 @@ class _PlanLoop:
             return None
         if plan is None:
             yield Wait(self._decide_pause(self.host.monotonic() - asked))
-        self.backoff.reset()
+        if self.progress is None or self.progress.delivered:
+            self.backoff.reset()
         return plan
 
     def apply(self, plan: dict[str, Any]) -> Doing[dict[str, Any] | None]:
         """None when the plan is applied, or the newer plan that took over."""
         run = start_run(self.host, self.config, self.bootstrap, self.provisioner, plan)
         self.progress, self.revision = run.progress, run.revision
-        self.expects_more = decide_expects_more(plan)
+        self.on_call = run.memory.watched_etcd is not None
         try:
             yield from apply_plan(run)
         except NewerPlan as newer:
             return newer.plan
         return None
 
+    def _waits(self) -> bool:
+        """Whether the next plan is long-polled for; a report that was lost is sent again before that."""
+        return self.progress is None or (self.on_call and self.progress.delivered)
+
     def _decide_pause(self, took: float) -> float:
         if self.progress is not None and not self.progress.delivered:
             return self.backoff.next()
-        if self.progress is None or self.expects_more:
+        if self._waits():
             return max(0.0, SHORTEST_POLL - took)
         return self.config.finished_every * self.config.random.uniform(0.8, 1.2)
 
