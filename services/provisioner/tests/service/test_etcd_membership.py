@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slipway_chassis.inline_sqlite import an_inline_database
-from slipway_contracts.provisioner import NodePhase, NodeState
+from slipway_contracts.provisioner import NodePhase, NodeState, ServerState
 from slipway_contracts.values import Role
 from slipway_provisioner.domain.model import Kind
 from slipway_provisioner.store import metadata
@@ -175,11 +175,24 @@ async def test_with_nobody_left_to_help_the_node_says_so(bench: Bench) -> None:
     await lost(bench, 1, 2, 3, 4, 5)
     await bench.pass_time(30)
     waiting = {node.waiting.code for node in bench.nodes().values() if node.row.role is Role.ETCD and node.waiting}
-    assert "NoHealthyEtcdMember" in waiting
+    assert waiting == {"NoHealthyEtcdMember"}
     assert bench.etcd.changes == []
     assert not any("initial-cluster-state=new" in str(agent.plan) for agent in _new_agents(bench)), (
         "data are not begun anew"
     )
+
+
+async def test_members_whose_servers_were_stopped_are_started_while_another_one_is_lost(bench: Bench) -> None:
+    bench.etcd.refusing = {f"node-etcd-{number}" for number in range(1, 6)}
+    await lost(bench, 1)
+    await bench.pass_time(15)
+    assert state(bench, FIRST).phase is NodePhase.CONFIGURING
+    for number in (2, 3, 4, 5):
+        bench.cloud.force(bench.cloud.server_of(f"blue-etcd-{number}"), ServerState.STOPPED)
+    bench.etcd.refusing.clear()
+    await bench.pass_time(40)
+    assert all_up(bench)
+    assert bench.etcd.changes == [f"add {FIRST}-2", f"promote {FIRST}-2"]
 
 
 def _new_agents(bench: Bench) -> list[Any]:
