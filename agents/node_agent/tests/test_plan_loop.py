@@ -205,6 +205,20 @@ def test_a_member_of_etcd_waits_for_its_next_plan_and_nobody_else_does() -> None
     assert services.patience == [0, 0]
 
 
+def test_members_of_etcd_that_are_let_go_together_do_not_come_back_together() -> None:
+    asked_again = set()
+    for seed in range(20):
+        services = a_world(A_MEMBERS_PLAN)
+        driver = start(services, seed)
+        driver.until(lambda services=services: reported(services, "done"))
+        services.refuse["/v1/agent/plan"] = Reply(204)
+        begun, calls = services.host.seconds, services.calls
+        driver.until(lambda services=services, calls=calls: services.calls == calls + 2)
+        asked_again.add(round(services.host.seconds - begun, 2))
+    assert max(asked_again) - min(asked_again) > 1
+    assert min(asked_again) >= 0.5
+
+
 def test_a_member_of_etcd_sends_a_lost_report_again_before_it_waits() -> None:
     services = a_world(A_MEMBERS_PLAN)
     driver = start(services)

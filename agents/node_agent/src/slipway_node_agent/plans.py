@@ -22,6 +22,10 @@ from slipway_node_agent.steps import apply_step
 SHORTEST_POLL = 1.0
 """Seconds between two questions for a plan, should the server not hold them back."""
 
+ON_CALL_PAUSE = (0.5, 2.5)
+"""Seconds between two long polls of a member of etcd: chance keeps the members apart, all of which a provisioner that
+stops lets go at the same moment."""
+
 
 def plan_loop(host: Host, config: AgentConfig) -> Doing[NoReturn]:
     """Claims the node's plan and keeps the node as the newest one says. Raises HostRefused without a bootstrap file.
@@ -90,8 +94,10 @@ class _PlanLoop:
     def _decide_pause(self, took: float) -> float:
         if self.progress is not None and not self.progress.delivered:
             return self.backoff.next()
-        if self._waits():
+        if self.progress is None:
             return max(0.0, SHORTEST_POLL - took)
+        if self.on_call:
+            return self.config.random.uniform(*ON_CALL_PAUSE)
         return self.config.finished_every * self.config.random.uniform(0.8, 1.2)
 
 
