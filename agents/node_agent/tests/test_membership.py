@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+import pytest
+
 from slipway_node_agent.config import AgentConfig
 from slipway_node_agent.effects import Call, Reply
+from slipway_node_agent.etcd import observe_etcd
 from slipway_node_agent.plans import plan_loop
 from slipway_node_agent.testing import FakeDriver, FakeServices, a_host, a_plan
 
@@ -78,3 +81,18 @@ def test_nothing_is_changed_by_a_plan_that_may_be_an_old_one() -> None:
     services.plans.append(a_plan(("etcd", []), revision=2))
     driver.until(lambda: reported(services, "done", 2))
     assert services.changes == []
+
+
+def test_an_answer_of_etcd_that_cannot_be_read_is_waited_out_and_not_observed() -> None:
+    services, driver = a_helper()
+    members, services.members = services.members, [{"name": "m1"}]
+    driver.until(lambda: reported(services, "waiting"))
+    assert step_report(services, STEP)["code"] == "WaitingForEtcd"
+    assert "cannot be read" in step_report(services, STEP)["message"]
+    access = {name: ADD[name] for name in ("url", "ca_path", "cert_path", "key_path")}
+    observing = FakeDriver(services, observe_etcd(access))
+    with pytest.raises(StopIteration) as ended:
+        observing.until(lambda: False)
+    assert ended.value.value is None
+    services.members = members
+    driver.until(lambda: reported(services, "done"))
