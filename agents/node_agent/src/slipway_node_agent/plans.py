@@ -10,7 +10,7 @@ from slipway_node_agent.config import AgentConfig, Bootstrap, load_bootstrap
 from slipway_node_agent.effects import Doing, Wait
 from slipway_node_agent.errors import NewerPlan, StepFailed
 from slipway_node_agent.host import Host
-from slipway_node_agent.memory import load_memory, save_memory
+from slipway_node_agent.memory import Memory, load_memory, save_memory
 from slipway_node_agent.plan_shape import decide_watched_etcd, decide_watched_probes, decide_watched_units
 from slipway_node_agent.progress import Progress
 from slipway_node_agent.retry import Backoff
@@ -110,7 +110,7 @@ def start_run(
     memory.watched_units = decide_watched_units(plan)
     memory.watched_probes = decide_watched_probes(host, plan)
     memory.watched_etcd = decide_watched_etcd(plan)
-    save_memory(host, memory)
+    _remember(host, memory)
     host.log("Applying plan", revision=plan["revision"], steps=len(plan["steps"]))
     scrub = Scrubber(decide_secrets(plan, bootstrap.token))
     return Run(host, config, provisioner, memory, plan, progress, scrub)
@@ -132,10 +132,18 @@ def apply_plan(run: Run) -> Doing[None]:
                 yield from _after_failure(run, step["name"], failure, backoff)
         run.progress.done(step["name"])
     run.memory.applied_revision = run.revision
-    run.remember()
+    _remember(run.host, run.memory)
     run.host.log("Plan applied", revision=run.revision)
     run.progress.conclude()
     yield from run.progress.send(run.provisioner)
+
+
+def _remember(host: Host, memory: Memory) -> None:
+    """Where the disk is full it goes on without: losing it is harmless, and a step that needs the disk says so."""
+    try:
+        save_memory(host, memory)
+    except OSError as error:
+        host.log("Cannot remember the plan", cause=error)
 
 
 def _after_failure(run: Run, step: str, failure: StepFailed, backoff: Backoff) -> Doing[None]:
