@@ -209,6 +209,13 @@ def test_without_a_bootstrap_the_process_ends_with_the_cause(
     assert "BootstrapMissing" in capsys.readouterr().out
 
 
+def test_a_machine_whose_files_cannot_be_used_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    host = RealHost(str(tmp_path))
+    host.locate("/etc/slipway/agent.json").mkdir(parents=True)
+    assert Driver(host, AgentConfig()).run() == 1
+    assert "Is a directory" in capsys.readouterr().out
+
+
 def trusted(host: RealHost, region: Region) -> None:
     host.write_file("/trust.crt", region.authority.pem, 0o644)
 

@@ -101,3 +101,16 @@ def test_a_full_disk_fails_the_step_and_not_the_agent() -> None:
     services.host = FullHost(**vars(services.host))
     start(services).until(lambda: reported(services, "failed"))
     assert "No space left" in step_report(services, "step")["message"]
+
+
+def test_an_agent_that_cannot_remember_applies_its_plan_all_the_same() -> None:
+    class ForgetfulHost(FakeHost):
+        def write_file(self, path: str, content: str, mode: int) -> None:
+            if path.endswith("/state.json"):
+                raise OSError(28, "No space left on device")
+            super().write_file(path, content, mode)
+
+    services = a_world(a_plan(("step", [CA])))
+    services.host = ForgetfulHost(**vars(services.host))
+    start(services).until(lambda: reported(services, "done"))
+    assert any("Cannot remember the plan" in line and "No space left" in line for line in services.host.journal)

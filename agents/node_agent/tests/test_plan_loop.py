@@ -9,6 +9,9 @@ from slipway_node_agent.testing import a_plan
 
 from .a_world import CA, CLIENT, HEALTHZ, PLAN, PROBE, UNIT, a_world, finish, memory, reported, start, step_report
 
+ACCESS = {"url": "https://127.0.0.1:2379", "ca_path": "/ca", "cert_path": "/c", "key_path": "/k"}
+A_MEMBERS_PLAN = {**a_plan(), "steps": [{"name": "etcd", "title": "Start etcd", "actions": [], "etcd": ACCESS}]}
+
 
 def test_a_plan_is_applied_and_each_step_is_reported() -> None:
     services = a_world()
@@ -117,6 +120,16 @@ def test_an_undelivered_last_report_is_sent_as_soon_as_the_provisioner_is_back()
     assert services.host.seconds - begun <= 61
 
 
+def test_a_report_that_is_lost_again_and_again_is_sent_with_growing_pauses() -> None:
+    services = a_world(a_plan(("file", [CA])))
+    driver = start(services)
+    services.down = {"/v1/agent/report"}
+    driver.until(lambda: memory(services.host).get("applied_revision") == 1)
+    calls, begun = services.calls, services.host.seconds
+    driver.until(lambda: services.host.seconds - begun > 600)
+    assert services.calls - calls <= 50, "a report and a question each time"
+
+
 def test_a_failed_step_is_tried_again_with_growing_pauses_from_that_step() -> None:
     services = a_world()
     services.mirror.clear()
@@ -179,13 +192,9 @@ def test_effects_name_paths_and_bounds() -> None:
             assert effect.timeout > 0
 
 
-def test_who_helped_a_member_into_etcd_waits_for_the_next_step_and_nobody_else_does() -> None:
-    access = {"url": "https://127.0.0.1:2379", "ca_path": "/ca", "cert_path": "/c", "key_path": "/k"}
-    helping = {"kind": "etcd_member", **access, "name": "x-2", "peer_url": "https://x:2380", "member_id": f"{2:016x}"}
-    services = a_world(a_plan(("etcd-promote-x-2", [{**helping, "waiting": "it is not in sync"}])))
-    services.members = [{"ID": "2", "name": "x-2", "peerURLs": ["https://x:2380"], "clientURLs": ["https://x:2379"]}]
+def test_a_member_of_etcd_waits_for_its_next_plan_and_nobody_else_does() -> None:
+    services = a_world(A_MEMBERS_PLAN)
     driver = finish(services)
-    assert step_report(services, "etcd-promote-x-2")["result"] == f"{2:016x}"
     services.patience.clear()
     driver.until(lambda: len(services.patience) == 2)
     assert services.patience == [30, 30]
@@ -194,3 +203,29 @@ def test_who_helped_a_member_into_etcd_waits_for_the_next_step_and_nobody_else_d
     services.patience.clear()
     driver.until(lambda: len(services.patience) == 2)
     assert services.patience == [0, 0]
+
+
+def test_members_of_etcd_that_are_let_go_together_do_not_come_back_together() -> None:
+    asked_again = set()
+    for seed in range(20):
+        services = a_world(A_MEMBERS_PLAN)
+        driver = start(services, seed)
+        driver.until(lambda services=services: reported(services, "done"))
+        services.refuse["/v1/agent/plan"] = Reply(204)
+        begun, calls = services.host.seconds, services.calls
+        driver.until(lambda services=services, calls=calls: services.calls == calls + 2)
+        asked_again.add(round(services.host.seconds - begun, 2))
+    assert max(asked_again) - min(asked_again) > 1
+    assert min(asked_again) >= 0.5
+
+
+def test_a_member_of_etcd_sends_a_lost_report_again_before_it_waits() -> None:
+    services = a_world(A_MEMBERS_PLAN)
+    driver = start(services)
+    services.down = {"/v1/agent/report"}
+    driver.until(lambda: memory(services.host).get("applied_revision") == 1)
+    services.patience.clear()
+    driver.until(lambda: len(services.patience) == 2)
+    assert services.patience == [0, 0]
+    services.down = set()
+    driver.until(lambda: reported(services, "done"))

@@ -25,7 +25,7 @@ class AgentConfig:
     """How often the agent speaks, in seconds. A simulation passes its own `random`."""
 
     poll_wait: int = 30  # shorter than the idle limit of common load balancers (60 s)
-    finished_every: float = 60.0  # a node that is done asks once a minute: design limit for thousands of nodes
+    finished_every: float = 60.0  # a node that is done, but for members of etcd, which wait in a long poll
     report_every: float = 60.0
     backoff_cap: float = 60.0
     refused_every: float = 60.0  # a refused claim needs a person or a new server; asking faster helps nobody

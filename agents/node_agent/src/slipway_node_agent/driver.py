@@ -49,6 +49,8 @@ class Driver:
                 answer = self._perform(loop.send(answer))
         except HostRefused as refusal:
             self._break(name, f"{refusal.code}: {refusal.message}")
+        except OSError as error:
+            self._break(name, str(error))
         except Exception as error:  # noqa: BLE001 whatever it is: say so and let systemd start the agent again
             traceback.print_tb(error.__traceback__)
             self._break(name, type(error).__name__)

@@ -6,11 +6,13 @@ is a decimal string; here, and wherever Slipway names a member, it is 16 hexadec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from slipway_node_agent.effects import Call, CallFailed, Doing, Probe, call, probe
+
+T = TypeVar("T")
 
 CALL_TIMEOUT = 10.0
 """Seconds; etcd itself gives up on a proposal after 7."""
@@ -58,27 +60,26 @@ class Etcd:
 
     def membership(self, *, linearizable: bool) -> Doing[Membership]:
         """The members: as the majority has it, or as this member alone remembers it."""
-        body = yield from self._call("/v3/cluster/member/list", {"linearizable": linearizable})
-        return Membership(_own_id(body), tuple(_member(entry) for entry in body.get("members", ())))
+        return (yield from self._call("/v3/cluster/member/list", {"linearizable": linearizable}, _membership))
 
     def leader_id(self) -> Doing[str | None]:
         """Whom this member follows; None while there is no leader."""
-        body = yield from self._call("/v3/maintenance/status", {})
-        leader = int(body.get("leader", 0))
+        leader = yield from self._call("/v3/maintenance/status", {}, lambda body: int(body.get("leader", 0)))
         return _hex(leader) if leader else None
 
     def add_learner(self, peer_url: str) -> Doing[str]:
         """The id of a new member that does not vote yet."""
-        body = yield from self._call("/v3/cluster/member/add", {"peerURLs": [peer_url], "isLearner": True})
-        return _member(body["member"]).member_id
+        learner = {"peerURLs": [peer_url], "isLearner": True}
+        added = yield from self._call("/v3/cluster/member/add", learner, lambda body: _member(body["member"]))
+        return added.member_id
 
     def remove(self, member_id: str) -> Doing[None]:
         """The member belongs to the cluster no more, now and for ever."""
-        yield from self._call("/v3/cluster/member/remove", {"ID": str(int(member_id, 16))})
+        yield from self._call("/v3/cluster/member/remove", {"ID": str(int(member_id, 16))}, bool)
 
     def promote(self, member_id: str) -> Doing[None]:
         """The learner votes from now on; refused while it lags behind the leader."""
-        yield from self._call("/v3/cluster/member/promote", {"ID": str(int(member_id, 16))})
+        yield from self._call("/v3/cluster/member/promote", {"ID": str(int(member_id, 16))}, bool)
 
     def look(self, member: Member, own_id: str) -> Doing[tuple[bool, str]]:
         """Whether the member answers that it serves, and what was seen; a learner is asked for what it has itself."""
@@ -90,7 +91,7 @@ class Etcd:
         answer = yield from probe(asked)
         return answer.status == 200, answer.saw[:500]
 
-    def _call(self, path: str, body: dict[str, Any]) -> Doing[dict[str, Any]]:
+    def _call(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> Doing[T]:
         answer = yield from call(
             Call("POST", "etcd", path, self.url, self.ca_path, body, self.cert_path, self.key_path, CALL_TIMEOUT)
         )
@@ -99,7 +100,10 @@ class Etcd:
         if answer.status != 200 or answer.body is None:
             said = (answer.body or {}).get("message")
             raise EtcdRefused(str(said)[:500] if said else f"etcd answered {answer.status}")
-        return answer.body
+        try:
+            return read(answer.body)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise EtcdRefused(f"its answer to {path} cannot be read: {type(error).__name__} {error}") from None
 
 
 def etcd_of(access: Mapping[str, Any]) -> Etcd:
@@ -131,8 +135,9 @@ def observe_etcd(access: Mapping[str, Any]) -> Doing[dict[str, Any] | None]:
     return {"member_id": membership.own_id, "leader_id": leader_id, "members": views}
 
 
-def _own_id(body: Mapping[str, Any]) -> str:
-    return _hex(int(body.get("header", {}).get("member_id", 0)))
+def _membership(body: Mapping[str, Any]) -> Membership:
+    own_id = _hex(int(body.get("header", {}).get("member_id", 0)))
+    return Membership(own_id, tuple(_member(entry) for entry in body.get("members", ())))
 
 
 def _member(entry: Mapping[str, Any]) -> Member:

@@ -1,7 +1,8 @@
 """The change of etcd's membership that gives a lost member's place to its new server: remove, add as learner, promote.
 
 It is made by the agent of a member that is well, and looks again right before each call. All of it may be repeated,
-also by the agent of another member.
+also by the agent of another member. Nobody is removed or added by a plan that may not be the newest: an agent that was
+cut off from the provisioner would take the place from a later server, to which it was given meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from slipway_node_agent.effects import Doing
 from slipway_node_agent.errors import StepFailed
 from slipway_node_agent.etcd import Etcd, EtcdRefused, Member, Membership, etcd_of
 from slipway_node_agent.run import Patience, Run
+from slipway_node_agent.services import ServiceFailed
 
 Action = Mapping[str, Any]
 
@@ -39,6 +41,9 @@ def ensure_member(run: Run, step: str, action: Action) -> Doing[None]:
             yield from patience.wait(
                 "WaitingForEtcd", f"etcd does not change its members yet: {refusal}", for_others=True
             )
+        except ServiceFailed as failure:
+            message = f"whether this plan is still the newest is not known: {failure.message}"
+            yield from patience.wait("ProvisionerUnreachable", message, for_others=True)
         else:
             return
 
@@ -51,6 +56,7 @@ def _add(run: Run, action: Action, etcd: Etcd) -> Doing[str]:
     for member in membership.members:
         if member.name == name or (member.member_id == made and not member.name):
             return member.member_id
+    yield from run.require_newest()
     places = {peer_url, *action.get("former_peer_urls", ())}
     for member in membership.members:
         if places & set(member.peer_urls):

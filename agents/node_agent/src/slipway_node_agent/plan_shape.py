@@ -44,11 +44,6 @@ def decide_watched_etcd(plan: Mapping[str, Any]) -> dict[str, Any] | None:
     return next((step["etcd"] for step in plan["steps"] if step.get("etcd")), None)
 
 
-def decide_expects_more(plan: Mapping[str, Any]) -> bool:
-    """Whether the plan is one step of a change that goes on: a member that was helped into etcd waits for the next."""
-    return any(action["kind"] == "etcd_member" for step in plan["steps"] for action in step["actions"])
-
-
 def _is_own(host: Host, url: str) -> bool:
     try:
         name = urlsplit(url).hostname

@@ -10,13 +10,8 @@ from slipway_node_agent.config import AgentConfig, Bootstrap, load_bootstrap
 from slipway_node_agent.effects import Doing, Wait
 from slipway_node_agent.errors import NewerPlan, StepFailed
 from slipway_node_agent.host import Host
-from slipway_node_agent.memory import load_memory, save_memory
-from slipway_node_agent.plan_shape import (
-    decide_expects_more,
-    decide_watched_etcd,
-    decide_watched_probes,
-    decide_watched_units,
-)
+from slipway_node_agent.memory import Memory, load_memory, save_memory
+from slipway_node_agent.plan_shape import decide_watched_etcd, decide_watched_probes, decide_watched_units
 from slipway_node_agent.progress import Progress
 from slipway_node_agent.retry import Backoff
 from slipway_node_agent.run import Run
@@ -26,6 +21,10 @@ from slipway_node_agent.steps import apply_step
 
 SHORTEST_POLL = 1.0
 """Seconds between two questions for a plan, should the server not hold them back."""
+
+ON_CALL_PAUSE = (0.5, 2.5)
+"""Seconds between two long polls of a member of etcd: chance keeps the members apart, all of which a provisioner that
+stops lets go at the same moment."""
 
 
 def plan_loop(host: Host, config: AgentConfig) -> Doing[NoReturn]:
@@ -53,20 +52,19 @@ class _PlanLoop:
     provisioner: Provisioner
     progress: Progress | None = None  # None until a plan was applied since the start
     revision: int = 0
-    expects_more: bool = False  # the plan was one step of a change that other nodes wait for
+    on_call: bool = False  # a member of etcd: a lost one's new server waits until another member helps it in
     backoff: Backoff = field(init=False)
 
     def __post_init__(self) -> None:
         self.backoff = Backoff(self.config.random, self.config.backoff_cap)
 
     def ask(self) -> Doing[dict[str, Any] | None]:
-        """A newer plan, or None after a pause: long-polled while one is expected, once a minute when all is done."""
+        """A newer plan, or None after a pause: long-polled for by who must hear of it at once, else asked for."""
         asked = self.host.monotonic()
-        expected = self.progress is None or self.expects_more
         try:
             if self.progress is not None:
                 yield from self.progress.send(self.provisioner)
-            plan = yield from self.provisioner.plan(self.revision, self.config.poll_wait if expected else 0)
+            plan = yield from self.provisioner.plan(self.revision, self.config.poll_wait if self._waits() else 0)
         except ServiceFailed as failure:
             pause = self.backoff.next(failure.retry_after)
             self.host.log("No plan", after=self.revision, cause=failure.message, again_in=round(pause, 1))
@@ -74,25 +72,32 @@ class _PlanLoop:
             return None
         if plan is None:
             yield Wait(self._decide_pause(self.host.monotonic() - asked))
-        self.backoff.reset()
+        if self.progress is None or self.progress.delivered:
+            self.backoff.reset()
         return plan
 
     def apply(self, plan: dict[str, Any]) -> Doing[dict[str, Any] | None]:
         """None when the plan is applied, or the newer plan that took over."""
         run = start_run(self.host, self.config, self.bootstrap, self.provisioner, plan)
         self.progress, self.revision = run.progress, run.revision
-        self.expects_more = decide_expects_more(plan)
+        self.on_call = run.memory.watched_etcd is not None
         try:
             yield from apply_plan(run)
         except NewerPlan as newer:
             return newer.plan
         return None
 
+    def _waits(self) -> bool:
+        """Whether the next plan is long-polled for; a report that was lost is sent again before that."""
+        return self.progress is None or (self.on_call and self.progress.delivered)
+
     def _decide_pause(self, took: float) -> float:
         if self.progress is not None and not self.progress.delivered:
             return self.backoff.next()
-        if self.progress is None or self.expects_more:
+        if self.progress is None:
             return max(0.0, SHORTEST_POLL - took)
+        if self.on_call:
+            return self.config.random.uniform(*ON_CALL_PAUSE)
         return self.config.finished_every * self.config.random.uniform(0.8, 1.2)
 
 
@@ -105,7 +110,7 @@ def start_run(
     memory.watched_units = decide_watched_units(plan)
     memory.watched_probes = decide_watched_probes(host, plan)
     memory.watched_etcd = decide_watched_etcd(plan)
-    save_memory(host, memory)
+    _remember(host, memory)
     host.log("Applying plan", revision=plan["revision"], steps=len(plan["steps"]))
     scrub = Scrubber(decide_secrets(plan, bootstrap.token))
     return Run(host, config, provisioner, memory, plan, progress, scrub)
@@ -127,10 +132,18 @@ def apply_plan(run: Run) -> Doing[None]:
                 yield from _after_failure(run, step["name"], failure, backoff)
         run.progress.done(step["name"])
     run.memory.applied_revision = run.revision
-    run.remember()
+    _remember(run.host, run.memory)
     run.host.log("Plan applied", revision=run.revision)
     run.progress.conclude()
     yield from run.progress.send(run.provisioner)
+
+
+def _remember(host: Host, memory: Memory) -> None:
+    """Where the disk is full it goes on without: losing it is harmless, and a step that needs the disk says so."""
+    try:
+        save_memory(host, memory)
+    except OSError as error:
+        host.log("Cannot remember the plan", cause=error)
 
 
 def _after_failure(run: Run, step: str, failure: StepFailed, backoff: Backoff) -> Doing[None]:

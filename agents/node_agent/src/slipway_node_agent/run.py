@@ -38,6 +38,12 @@ class Run:
         """Makes the memory survive a restart."""
         save_memory(self.host, self.memory)
 
+    def require_newest(self) -> Doing[None]:
+        """The provisioner says that no plan is newer. Raises NewerPlan, or ServiceFailed when it does not say."""
+        newer = yield from self.provisioner.plan(self.revision, 0)
+        if newer is not None:
+            raise NewerPlan(newer)
+
     def pause(self, seconds: float) -> Doing[None]:
         """Lets time pass, sends what is unsent, and raises NewerPlan as soon as there is one."""
         until = self.host.monotonic() + seconds

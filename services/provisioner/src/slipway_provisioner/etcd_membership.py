@@ -44,7 +44,10 @@ class EtcdMemberships:
         self._context = context
 
     async def advance(self, lease: Lease, cluster_id: str) -> None:
-        """Take the change at hand as far as the helper's report allows, or begin the next one."""
+        """Take the change at hand as far as the helper's report allows, or begin the next one.
+
+        Raises RetryLater at a node that waits for its place while nobody can help; the members that are there go on.
+        """
         async with self._context.database.reading() as session:
             places = await places_of(session, cluster_id)
             nodes = {node.node_id: node for node in await nodes_of(session, cluster_id)}
@@ -62,7 +65,8 @@ class EtcdMemberships:
             if at_hand is not None:
                 await self._go_on(session, at_hand, places, nodes)
             alone = at_hand is not None and at_hand.helper_id is None and _is_moving(at_hand)
-        if alone:
+            waits = any(place.node_id == lease.key and _is_moving(place) for place in places)
+        if alone and waits:
             raise reasons.nobody_helps_etcd()
 
     async def _follow(
@@ -106,7 +110,7 @@ class EtcdMemberships:
         elif outcome is Outcome.PROMOTED:
             place.state, place.helper_id, place.helped_since = PlaceState.MEMBER.value, None, None
             await self._context.look_at_nodes(session, place.cluster_id)
-        for node_id in {before, helper, place.node_id} - {None}:
+        for node_id in sorted({before, helper, place.node_id} - {None}, key=str):
             await self._context.look_at_node(session, str(node_id))
 
     async def _fit(
@@ -203,8 +207,8 @@ async def begin_incarnation(context: Context, session: AsyncSession, node: NodeR
     If that one may have started etcd, its member is lost with its data, and the new server joins as another one.
     Otherwise it starts in the old one's place; should etcd have known it all the same, etcd itself refuses that.
     """
-    place = await session.get(EtcdPlace, node.node_id, with_for_update=True)
     cluster = await cluster_record(session, node.cluster_id)
+    place = await session.get(EtcdPlace, node.node_id)
     if place is None or cluster is None:
         return
     plan = await session.get(PlanRow, node.node_id)

@@ -124,11 +124,10 @@ class NodeEffects:
         return await self._until_deadline(lease, look)
 
     async def _configure(self, lease: Lease, look: NodeLook) -> timedelta | None:
+        """Its server is started first: its plan may wait for nodes that wait for it."""
         delay = await self._until_deadline(lease, look)
-        if await self._ensure_plan(lease, look):
-            return AGAIN
         await self._start_once(lease, look)
-        return delay
+        return AGAIN if await self._ensure_plan(lease, look) else delay
 
     async def _until_deadline(self, lease: Lease, look: NodeLook) -> timedelta:
         """Looks again when the node should have joined; if it should by now, keeps what tells why it has not."""
@@ -161,9 +160,9 @@ class NodeEffects:
         return await self._planner.ensure_plan(lease, look)
 
     async def _keep(self, lease: Lease, look: NodeLook) -> timedelta | None:
+        await self._start_once(lease, look)
         if await self._ensure_plan(lease, look):
             return AGAIN
-        await self._start_once(lease, look)
         if look.node.cordoned:
             await self._removal.uncordon(lease, look)
         return self._context.jittered(self._context.settings.node_check_every)

@@ -15,6 +15,7 @@ from slipway_contracts.values import Mover, Reason, Role
 from slipway_provisioner.context import Context, cluster_record
 from slipway_provisioner.crypto import MasterKey
 from slipway_provisioner.domain import reasons
+from slipway_provisioner.domain.plans.etcd import is_help
 from slipway_provisioner.domain.plans.model import Endpoint, PlanInputs, PlanNode, RenderedPlan
 from slipway_provisioner.domain.plans.packages import takes_packages
 from slipway_provisioner.domain.plans.render import decide_plan
@@ -24,7 +25,7 @@ from slipway_provisioner.onboarding import Onboarding
 from slipway_provisioner.store import ClusterRecord, NodeRecord, nodes_of
 from slipway_provisioner.store_agents import AgentRow, agent_token
 from slipway_provisioner.store_keys import ensure_cluster_keys
-from slipway_provisioner.store_plans import PlanRow, store_plan
+from slipway_provisioner.store_plans import PlanRow, profiles_of, read_plan, store_plan
 
 log = structlog.get_logger()
 
@@ -34,8 +35,11 @@ PLAN_WAIT = timedelta(seconds=10)
 BUILD_ALLOWANCE = timedelta(hours=1)
 """Added to a token's life for the time that the cloud takes to build the server."""
 
+_IN_TURN = (Role.CONTROLLER.value, Role.ETCD.value)
+"""Roles of which a cluster needs some at any time; a new plan may start their programs anew."""
 
 _AT_WORK = (NodePhase.CONFIGURING.value, NodePhase.REBOOTING.value)
+_MAY_BE_BEHIND = (NodePhase.PROVISIONED.value, NodePhase.FAILED.value)
 
 
 class Planner:
@@ -78,16 +82,28 @@ class Planner:
         return False
 
     async def _store(self, session: AsyncSession, node: NodeRecord, plan: RenderedPlan) -> bool:
-        """Keep the plan; the controllers that are up take a new one in turn. The cluster's record is locked."""
+        """Keep the plan; controllers and members of etcd that are up take a new one in turn.
+
+        What a member does for another one is not held back: that may be what the one before it waits for. The
+        cluster's record is locked.
+        """
         before = await session.get(PlanRow, node.node_id)
         if before is not None and before.digest == plan.digest:
             return False
-        if before is not None and node.role == Role.CONTROLLER.value and node.joined_at is not None:
-            other = await controller_at_work(session, node)
-            if other is not None:
-                raise reasons.waiting_for_controllers(other.name)
+        other = await _who_goes_first(session, node) if before is not None else None
+        if before is not None and other is not None:
+            plan = await self._only_help(session, before, plan)
+            if before.digest == plan.digest:
+                raise reasons.waiting_for_turn(Role(node.role), other.name)
         await store_plan(session, self._master, node.cluster_id, node.node_id, plan, self._context.now())
         return True
+
+    async def _only_help(self, session: AsyncSession, before: PlanRow, plan: RenderedPlan) -> RenderedPlan:
+        """What the node has to do for itself as it was before, and what it does for others as it is now."""
+        known = await read_plan(session, self._master, before.node_id)
+        assert known is not None, "the caller has read its row"
+        own = tuple(step for step in known.steps if not is_help(step.name))
+        return RenderedPlan((*own, *(step for step in plan.steps if is_help(step.name))), profiles_of(before))
 
     def _release(self, spec: ClusterSpec) -> Release:
         try:
@@ -142,8 +158,13 @@ def plan_endpoint(cluster: ClusterRecord, region: regions.Endpoint) -> Endpoint 
     return Endpoint(cluster.endpoint_address, cluster.endpoint_port, cluster.public_address, region.seen_down_after)
 
 
-async def controller_at_work(session: AsyncSession, node: NodeRecord) -> NodeRecord | None:
-    """Another controller of the cluster that is up and has not yet done all of its plan, or reboots."""
+async def _who_goes_first(session: AsyncSession, node: NodeRecord) -> NodeRecord | None:
+    """Another controller, or another member of etcd, that is up and has not yet done all of its plan, or reboots.
+
+    One whose plan has failed keeps the others from the same failure.
+    """
+    if node.joined_at is None or node.role not in _IN_TURN:
+        return None
     others = [
         other
         for other in await nodes_of(session, node.cluster_id)
@@ -152,6 +173,6 @@ async def controller_at_work(session: AsyncSession, node: NodeRecord) -> NodeRec
     for other in others:
         plan = await session.get(PlanRow, other.node_id)
         behind = plan is not None and plan.revision > plan.applied_revision
-        if other.phase in _AT_WORK or (behind and other.phase == NodePhase.PROVISIONED.value):
+        if other.phase in _AT_WORK or (behind and other.phase in _MAY_BE_BEHIND):
             return other
     return None

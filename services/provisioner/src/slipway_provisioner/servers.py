@@ -49,7 +49,7 @@ def build_application(agents: Dispatch, signing: Dispatch, authorities: PeerAuth
         dispatch = agents if request.path.startswith(_AGENT_PATHS) else signing
         try:
             body = await _body(request)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter of a body that is nothing but brackets
             return _response(problem(HTTPStatus.BAD_REQUEST, "InvalidBody", "the body must be a JSON object"))
         try:
             peer = _peer(request, authorities)

@@ -231,7 +231,9 @@ async def test_the_services_certificate_decides_who_asks(listener: Listener) -> 
     assert (await listener.get(path, listener.client(), "POST", body)).startswith(b"HTTP/1.1 401")
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff\xfe"], ids=["broken", "a list", "not text"])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"\xff\xfe", b"[" * 200_000], ids=["broken", "a list", "not text", "too deep"]
+)
 async def test_a_body_that_is_no_json_object_is_refused(listener: Listener, body: bytes) -> None:
     answer = await listener.get("/v1/agent/claim", listener.client(), "POST", body)
     assert answer.startswith(b"HTTP/1.1 400")

@@ -210,6 +210,10 @@ async def test_a_deleted_floating_ip_is_replaced_and_the_new_one_told(outside: B
     assert again.address != floating.address
     assert bench.infrastructure().endpoint == f"https://{again.address}:6443"
     assert bench.nodes()[CONTROLLER].plan_revision == revision + 1
+    bench.kubernetes.at(f"https://{floating.address}:6443").up = False
+    bench.clock.step(bench.settings.cluster_check_every)
+    await bench.pass_time(5)
+    assert bench.infrastructure().waiting is None, "the provisioner itself comes by the new one"
 
 
 async def test_nothing_is_left_of_a_cluster_with_a_floating_ip(outside: Bench) -> None:

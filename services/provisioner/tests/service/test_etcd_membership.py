@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from slipway_chassis.inline_sqlite import an_inline_database
-from slipway_contracts.provisioner import NodePhase, NodeState
+from slipway_contracts.provisioner import NodePhase, NodeState, ServerState
 from slipway_contracts.values import Role
 from slipway_provisioner.domain.model import Kind
-from slipway_provisioner.store import metadata
+from slipway_provisioner.etcd_membership import SILENT_AFTER
+from slipway_provisioner.store import NodeRecord, metadata
 from slipway_provisioner.store_etcd import EtcdPlace
 from slipway_provisioner.testing.bench import Bench, Picture, a_bench, a_picture
-from slipway_provisioner.testing.builders import a_cluster, a_row, rows_of
+from slipway_provisioner.testing.builders import a_cluster, a_region, a_row, rows_of
 
 FIRST, SECOND, THIRD = (f"blue-etcd-{number}" for number in (1, 2, 3))
 
@@ -175,16 +176,76 @@ async def test_with_nobody_left_to_help_the_node_says_so(bench: Bench) -> None:
     await lost(bench, 1, 2, 3, 4, 5)
     await bench.pass_time(30)
     waiting = {node.waiting.code for node in bench.nodes().values() if node.row.role is Role.ETCD and node.waiting}
-    assert "NoHealthyEtcdMember" in waiting
+    assert waiting == {"NoHealthyEtcdMember"}
     assert bench.etcd.changes == []
     assert not any("initial-cluster-state=new" in str(agent.plan) for agent in _new_agents(bench)), (
         "data are not begun anew"
     )
 
 
+async def test_members_whose_servers_were_stopped_are_started_while_another_one_is_lost(bench: Bench) -> None:
+    bench.etcd.refusing = {f"node-etcd-{number}" for number in range(1, 6)}
+    await lost(bench, 1)
+    await bench.pass_time(15)
+    assert state(bench, FIRST).phase is NodePhase.CONFIGURING
+    for number in (2, 3, 4, 5):
+        bench.cloud.force(bench.cloud.server_of(f"blue-etcd-{number}"), ServerState.STOPPED)
+    bench.etcd.refusing.clear()
+    await bench.pass_time(40)
+    assert all_up(bench)
+    assert bench.etcd.changes == [f"add {FIRST}-2", f"promote {FIRST}-2"]
+
+
 def _new_agents(bench: Bench) -> list[Any]:
     living = {thing.cloud_id for thing in bench.cloud.of_kind(Kind.SERVER) if "-etcd-" in thing.order.name}
     return [agent for server_id, agent in bench.agents.items() if server_id in living]
+
+
+ELSEWHERE = "http://elsewhere.invalid/"
+
+
+async def a_new_plan_for_all(bench: Bench) -> str:
+    """Every node's plan names another mirror; the first member of etcd that takes it does not end. Its name."""
+    bench.slow.update(f"node-etcd-{number}" for number in range(1, 6))
+    bench.region = a_region(mirror=ELSEWHERE)
+    bench.start()
+    bench.clock.step(bench.settings.node_check_every * 2)
+    await bench.pass_time(15)
+    (first,) = told(bench)
+    return first
+
+
+def told(bench: Bench) -> list[str]:
+    members = [name for name, node in bench.nodes().items() if node.row.role is Role.ETCD]
+    return [name for name in members if ELSEWHERE in str(plan_of(bench, name))]
+
+
+async def test_members_of_etcd_take_a_new_plan_one_after_the_other(bench: Bench) -> None:
+    first = await a_new_plan_for_all(bench)
+    waiting = {node.waiting.code for node in bench.nodes().values() if node.row.role is Role.ETCD and node.waiting}
+    assert waiting == {"WaitingForEtcdMembers"}
+    async with bench.database.transaction() as session:
+        record = await session.get(NodeRecord, state(bench, first).node_id)
+        assert record is not None
+        record.phase = NodePhase.FAILED.value
+    await bench.pass_time(15)
+    assert told(bench) == [first], "what failed at one is not done to the next"
+    bench.slow.clear()
+    await bench.pass_time(60)
+    assert len(told(bench)) == 5
+    assert all_up(bench)
+
+
+async def test_a_member_helps_also_while_it_waits_for_its_own_turn(bench: Bench) -> None:
+    first = await a_new_plan_for_all(bench)
+    bench.slow = {state(bench, first).node_id}
+    gone = SECOND if first != SECOND else THIRD
+    await lost(bench, int(gone[-1]))
+    await bench.pass_time(20)
+    bench.clock.step(SILENT_AFTER)
+    await bench.pass_time(40)
+    assert bench.etcd.changes == [f"add {gone}-2", f"promote {gone}-2"]
+    assert sorted(told(bench)) == sorted([first, gone]), "a new server begins with the newest plan"
 
 
 async def test_the_address_of_a_lost_port_reaches_one_controller_after_the_other(bench: Bench) -> None:

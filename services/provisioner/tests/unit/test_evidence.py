@@ -26,6 +26,10 @@ CONSOLES = {
         BOOTED + 'Claim failed url=https://agents.example:8443 cause="403 TokenExpired: too late" again_in=3\n',
         "AgentNeverCalled", Mover.OPERATOR, "its claim failed: 403 TokenExpired: too late",
     ),
+    "a refused claim with a quotation in it": (
+        BOOTED + 'Claim failed url=https://agents.example:8443 cause="answered 500: \\"broken\\" it says" again_in=3\n',
+        "AgentNeverCalled", Mover.OPERATOR, 'its claim failed: answered 500: "broken" it says',
+    ),
     "a kernel that panics": (
         "[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs\n",
         "AgentNeverCalled", Mover.USER, "does not boot: [    1.2] Kernel panic - not syncing",

@@ -15,7 +15,7 @@ _BLOB = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}")
 _CANNOT = re.compile(
     r"slipway: cannot (?P<doing>reach|install) (?P<url>\S+): (?P<why>.*?)(?:; again in .*)?$", re.MULTILINE
 )
-_CLAIM = re.compile(r'Claim failed url=\S+ cause=(?:"(?P<quoted>(?:[^"\\\\]|\\\\.)*)"|(?P<bare>\S+))')
+_CLAIM = re.compile(r'Claim failed url=\S+ cause=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S+))')
 _NO_BOOT = re.compile(
     r"^.*(?:Kernel panic|No bootable device|Boot failed|emergency mode|Cannot open root device|dracut.*timeout).*$",
     re.IGNORECASE | re.MULTILINE,
@@ -36,7 +36,8 @@ def decide_silence(console: str | None, network_id: str, url: str) -> Reason:
     if (cannot := _last(_CANNOT, text)) is not None:
         return _cannot(cannot, network_id)
     if (claim := _last(_CLAIM, text)) is not None:
-        return _silence(f"its claim failed: {claim['quoted'] or claim['bare']}", Mover.OPERATOR)
+        why = claim["bare"] or claim["quoted"].replace('\\"', '"')
+        return _silence(f"its claim failed: {why}", Mover.OPERATOR)
     if (broken := _last(_NO_BOOT, text)) is not None:
         return _silence(f"the image does not boot: {broken.group().strip()[:200]}", Mover.USER)
     if "slipway: agent installed" in text:

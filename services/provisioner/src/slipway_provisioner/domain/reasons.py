@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from slipway_chassis.errors import RetryLater
-from slipway_contracts.values import Mover, Reason
+from slipway_contracts.values import Mover, Reason, Role
 from slipway_provisioner.domain.model import Kind
 
 SOON = timedelta(seconds=1)
@@ -106,11 +106,10 @@ def nobody_helps_etcd() -> RetryLater:
     )
 
 
-def waiting_for_controllers(other: str) -> RetryLater:
-    """A change of the control plane reaches one controller after the other."""
-    return RetryLater(
-        timedelta(seconds=5), "WaitingForControllers", f"{other} takes its new plan first; then this one does"
-    )
+def waiting_for_turn(role: Role, other: str) -> RetryLater:
+    """A change of the control plane reaches one controller after the other, and one of etcd one member."""
+    code = "WaitingForControllers" if role is Role.CONTROLLER else "WaitingForEtcdMembers"
+    return RetryLater(timedelta(seconds=5), code, f"{other} takes its new plan first; then this one does")
 
 
 def api_does_not_answer() -> RetryLater:
