@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from datetime import datetime
+from ipaddress import IPv4Network
 from random import Random
 from threading import RLock
 
@@ -15,6 +16,7 @@ from slipway_sandbox.cloud.faults import Fault, Faults, afflict
 from slipway_sandbox.cloud.levers import Levers
 from slipway_sandbox.cloud.messages import Refused, Request, Response, answer
 from slipway_sandbox.cloud.model import CloudTimes
+from slipway_sandbox.cloud.ranges import FIRST
 from slipway_sandbox.cloud.seed import furnish
 from slipway_sandbox.cloud.service import ANONYMOUS, Call, RouteTable, caller_of
 from slipway_sandbox.cloud.state import State
@@ -29,7 +31,7 @@ class Cloud(Levers):
     """One emulated cloud.
 
     `now` is the only source of time: what takes time is worked out when somebody looks. `seed` decides
-    every id, so two clouds with the same seed and the same requests answer the same. Safe to call from
+    every id, so two clouds with the same seed, addresses and requests answer the same. Safe to call from
     several threads; calls are worked on one after the other.
     """
 
@@ -39,6 +41,7 @@ class Cloud(Levers):
         *,
         seed: int = 0,
         times: CloudTimes | None = None,
+        addresses: IPv4Network = FIRST,
     ) -> None:
         super().__init__(State(clock=now, chance=Random(seed), times=times or CloudTimes()), Faults(), RLock())
         self._side_chance = Random(seed + 1)
@@ -50,7 +53,7 @@ class Cloud(Levers):
             "load-balancer": RouteTable(octavia.ROUTES),
             "object-store": RouteTable(swift.ROUTES),
         }
-        furnish(self.state)
+        furnish(self.state, addresses)
 
     def handle(self, request: Request) -> Response:
         """Answer one request; never raises."""
