@@ -16,6 +16,7 @@ from slipway_sandbox.cloud.faults import Fault, Faults, afflict
 from slipway_sandbox.cloud.levers import Levers
 from slipway_sandbox.cloud.messages import Refused, Request, Response, answer
 from slipway_sandbox.cloud.model import CloudTimes
+from slipway_sandbox.cloud.nova.catalogue import NEWEST
 from slipway_sandbox.cloud.ranges import FIRST
 from slipway_sandbox.cloud.seed import furnish
 from slipway_sandbox.cloud.service import ANONYMOUS, Call, RouteTable, caller_of
@@ -24,7 +25,6 @@ from slipway_sandbox.cloud.wording import no_route, unauthorized, word
 
 LOG = logging.getLogger(__name__)
 MICROVERSION = re.compile(r"^2\.(\d+)$")
-NEWEST = (2, 93)
 
 
 class Cloud(Levers):
@@ -117,7 +117,7 @@ class Cloud(Levers):
         handler, params = found
         try:
             return handler(self, request, params)
-        except (KeyError, ValueError, Refused) as error:
+        except (KeyError, ValueError, TypeError, Refused) as error:
             status = 404 if isinstance(error, KeyError) else 400
             return answer(status, {"error": str(error).strip("'\"")})
 
@@ -139,7 +139,7 @@ def _microversion(request: Request) -> tuple[int, int]:
         raise Refused(400, message)
     minor = int(match[1])
     if not 1 <= minor <= NEWEST[1]:
-        message = f"Version {text} is not supported by the API. Minimum is 2.1 and maximum is 2.93."
+        message = f"Version {text} is not supported by the API. Minimum is 2.1 and maximum is 2.{NEWEST[1]}."
         raise Refused(406, message)
     return (2, minor)
 
