@@ -54,7 +54,6 @@ class ChaosBus:
         self.manners = CALM
         self.away = False
         self.delivered = 0
-        self.stale_seen = 0
         self._random = ground.chance("bus")
         self._journal = ground.journal
         self._links: list[_Link] = []
@@ -89,7 +88,7 @@ class ChaosBus:
         for link in self._links:
             if (noun, region) in link.bindings or (noun, "*") in link.bindings:
                 self._send(link, document)
-        if self._old and self._happens(self.manners.stale):
+        if self._happens(self.manners.stale):
             old_key, old = self._random.choice(self._old)
             noun, _, region = old_key.rpartition(".")
             for link in self._links:
@@ -169,7 +168,6 @@ class ChaosBus:
         if event.order > self._newest.get(key, -1):
             self._newest[key] = event.order
             return
-        self.stale_seen += 1
         if changed:
             self._journal.violated(
                 f"I9: {link.process.name} changed something after a stale {event.type} of {event.subject}"

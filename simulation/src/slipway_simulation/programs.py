@@ -20,6 +20,7 @@ from slipway_sandbox.machines.programs.etcd import Seat
 from slipway_simulation.cluster_apis import Asked, ClusterApis
 from slipway_simulation.virtual_time import LoopClock
 
+RELEASE = "v1.36.3"
 HEARTBEAT = 10.0
 RETRY = 1.0
 SYNC = 1.0
@@ -231,9 +232,9 @@ class Kubelet:
 
     def _status(self, flags: dict[str, str], previous: list[dict[str, Any]]) -> dict[str, Any]:
         addresses = [{"type": "InternalIP", "address": flags["node-ip"]}]
-        info = node_info("v1.36.3", self._host.boot_id(), self._host.machine_id)
+        info = node_info(RELEASE, self._host.boot_id(), self._host.machine_id)
         conditions = node_conditions(network_ready=self._has_network(), previous=previous, now=self._host.now())
-        return node_status("v1.36.3", addresses, info, conditions)
+        return node_status(addresses, info, conditions)
 
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -280,4 +281,4 @@ class _KubeClient:
 
 def _release(manifest: str) -> str:
     found = re.search(r"kube-apiserver:(v[\d.]+)", manifest)
-    return found[1] if found else "v1.36.3"
+    return found[1] if found else RELEASE

@@ -9,7 +9,6 @@ from typing import Any
 
 from slipway_sandbox.machines.kubernetes import Storage
 
-
 VERSION = "3.6.16"
 """What every member says it is."""
 
