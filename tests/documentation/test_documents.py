@@ -13,14 +13,7 @@ from slipway_chassis.regions import Regions
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     path
-    for pattern in (
-        "*.md",
-        "docs/**/*.md",
-        "services/*/README.md",
-        "cli/README.md",
-        "admin/README.md",
-        "sandbox/README.md",
-    )
+    for pattern in ("*.md", "docs/**/*.md", "[a-z]*/README.md", "[a-z]*/*/README.md")
     for path in ROOT.glob(pattern)
 )
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")

@@ -85,15 +85,16 @@ class ChaosBus:
     def _route(self, routing_key: str, document: bytes) -> None:
         noun, _, region = routing_key.rpartition(".")
         self._old = [*self._old[-_REMEMBERED:], (routing_key, document)]
-        for link in self._links:
-            if (noun, region) in link.bindings or (noun, "*") in link.bindings:
-                self._send(link, document)
+        for link in self._bound(noun, region):
+            self._send(link, document)
         if self._happens(self.manners.stale):
             old_key, old = self._random.choice(self._old)
             noun, _, region = old_key.rpartition(".")
-            for link in self._links:
-                if (noun, region) in link.bindings or (noun, "*") in link.bindings:
-                    self._later(link, old, self._random.uniform(0, self.manners.late_by))
+            for link in self._bound(noun, region):
+                self._later(link, old, self._random.uniform(0, self.manners.late_by))
+
+    def _bound(self, noun: str, region: str) -> list[_Link]:
+        return [link for link in self._links if {(noun, region), (noun, "*")} & link.bindings]
 
     def _send(self, link: _Link, document: bytes) -> None:
         if self._happens(self.manners.lost):
