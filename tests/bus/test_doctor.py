@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractChannel
 
 from slipway_chassis.testing import eventually
 from slipway_platform.broker import PrivateBroker, rabbitmq_server
-from slipway_platform.layout import free_ports
+from slipway_platform.layout import free_port
 from slipway_platform.processes import Process
 from tests.bus.desk import Operator, Said
 
@@ -27,7 +27,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PrivateBr
     """A RabbitMQ with its management API, and where that answers."""
     if rabbitmq_server() is None:
         pytest.skip("no rabbitmq-server here: install the package to test the doctor")
-    port = free_ports().cloud
+    port = free_port()
     lines = [f"management.tcp.port = {port}", "management.tcp.ip = 127.0.0.1"]
     private = PrivateBroker(tmp_path_factory.mktemp("broker"), lines, ["rabbitmq_management"])
     try:
@@ -41,7 +41,7 @@ class Ward:
     """A healer as a process, and the operator who looks after it."""
 
     def __init__(self, folder: Path, broker: PrivateBroker, management: str) -> None:
-        self.url = f"http://127.0.0.1:{free_ports().api}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self.environment = {
             "SLIPWAY_HEALER_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/healer.db",
             "SLIPWAY_HEALER_AMQP_URL": broker.url,

@@ -18,7 +18,7 @@ from slipway_chassis.settings import ServiceSettings
 from slipway_chassis.testing import a_database, eventually
 from slipway_chassis.tls import make_service_pki
 from slipway_platform.broker import PrivateBroker, rabbitmq_server
-from slipway_platform.layout import free_ports
+from slipway_platform.layout import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -38,7 +38,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
     folder = tmp_path_factory.mktemp("broker")
     pki = folder / "pki"
     make_service_pki(pki, ["127.0.0.1"])
-    port = free_ports().cloud
+    port = free_port()
     broker = PrivateBroker(
         folder,
         [

@@ -87,16 +87,6 @@ def platform(the_platform: Platform, broker: PrivateBroker, postgres: PrivatePos
 
 
 @pytest.fixture
-def user(platform: Platform) -> Iterator[User]:
-    """Somebody with a project in the sandbox."""
-    somebody = User(platform)
-    yield somebody
-    somebody.close()
-
-
-@pytest.fixture
-def lives(platform: Platform, user: User) -> Iterator[Lives]:
+def lives(platform: Platform, user: User, history: ServerHistory) -> Lives:
     """Clusters that are created, scaled and deleted, and what must be true at their end."""
-    history = ServerHistory(platform)
-    yield Lives(platform, user, history)
-    history.close()
+    return Lives(platform, user, history)

@@ -23,7 +23,9 @@ class Lives:
 
     def begin(self, cluster: str) -> None:
         """Ask for a small cluster."""
-        self._user.slipway("cluster", "create", cluster, *_small(), "--no-wait")
+        self._user.slipway(
+            "cluster", "create", cluster, "--etcd", "1", "--controllers", "1", "--workers", "1", "--no-wait"
+        )
 
     def scale(self, cluster: str, workers: int) -> None:
         """Ask for another number of workers."""
@@ -90,7 +92,3 @@ def require_none_ended(platform: Platform) -> None:
     """ProcessFailedError when a replica ended by itself: nobody starts it again here, nor would that help."""
     for each in every_replica():
         platform.process(*each).require_running()
-
-
-def _small() -> tuple[str, ...]:
-    return ("--etcd", "1", "--controllers", "1", "--workers", "1")

@@ -75,9 +75,7 @@ def test_its_memory_alarm_blocks_all_publishers(
     lives.until_servers("blocked", 1)
     broker.control("set_vm_memory_high_watermark", "0.0000001")
     try:
-        until(
-            lambda: "blocked" in broker.control("list_connections", "state"), "a publisher is blocked", NOTICED_WITHIN
-        )
+        until(lambda: is_blocking(broker), "a publisher is blocked", NOTICED_WITHIN)
         over_at = time.monotonic() + LONGER_THAN_DEAF
         until(lambda: time.monotonic() > over_at, "the alarm has lasted", NOTICED_WITHIN)
     finally:

@@ -14,7 +14,7 @@ from slipway_chassis.topology import BusNames
 from slipway_platform.broker import PrivateBroker
 from slipway_platform.demo import sandbox_region
 from slipway_platform.platform import Platform, running
-from slipway_platform.testing import ServerHistory, User, until
+from slipway_platform.testing import until
 from tests.chaos.life import Lives
 
 NOTICED_WITHIN = 60.0
@@ -76,10 +76,8 @@ def platform(broker: PrivateBroker, disk: SmallDisk, tmp_path_factory: pytest.Te
 
 
 def test_nothing_is_lost_while_there_is_no_room(
-    platform: Platform, broker: PrivateBroker, disk: SmallDisk, user: User
+    platform: Platform, broker: PrivateBroker, disk: SmallDisk, lives: Lives
 ) -> None:
-    history = ServerHistory(platform)
-    lives = Lives(platform, user, history)
     lives.begin("full")
     lives.until_servers("full", 1)
     disk.fill()
@@ -92,7 +90,6 @@ def test_nothing_is_lost_while_there_is_no_room(
     for service in SERVICES:
         platform.process(service).require_running()
     lives.end("full")
-    history.close()
 
 
 def cause(platform: Platform) -> str | None:

@@ -30,12 +30,16 @@ BOUND = 60.0
 """Seconds for anything that a real etcd does."""
 
 
+NET = f"127.{100 + os.getpid() % 100}.230"
+"""Addresses of this process alone: real members of tests that run beside each other do not meet."""
+
+
 def client(number: int) -> str:
-    return f"http://127.77.3.{number}:2379"
+    return f"http://{NET}.{number}:2379"
 
 
 def peer(number: int) -> str:
-    return f"http://127.77.3.{number}:2380"
+    return f"http://{NET}.{number}:2380"
 
 
 class Members(Protocol):
@@ -136,18 +140,25 @@ class Real:
             return None
 
 
+@pytest.fixture
+def count() -> int:
+    """How many members there are; a test may want another number."""
+    return 3
+
+
 @pytest.fixture(params=["emulated", "real"])
-def members(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Members]:
-    """Three members, m1 to m3, with a quorum."""
+def members(request: pytest.FixtureRequest, tmp_path: Path, count: int) -> Iterator[Members]:
+    """Three members, m1 to m3, or so many, with a quorum."""
+    numbers = range(1, count + 1)
     if request.param == "real" and not ETCD.exists():
         pytest.skip("set KUBEBUILDER_ASSETS to a folder with etcd (setup-envtest, or a release's tarball)")
     etcd: Emulated | Real = Emulated() if request.param == "emulated" else Real(tmp_path)
     with contextlib.ExitStack() as ending:
         if isinstance(etcd, Real):
             ending.callback(lambda: [etcd.stop(number) for number in list(etcd.processes)])
-        for number in (1, 2, 3):
-            etcd.start(number, f"m{number}", {f"m{each}": peer(each) for each in (1, 2, 3)}, "new")
-        until(lambda: all(etcd.look(client(number) + "/health") == 200 for number in (1, 2, 3)))
+        for number in numbers:
+            etcd.start(number, f"m{number}", {f"m{each}": peer(each) for each in numbers}, "new")
+        until(lambda: all(etcd.look(client(number) + "/health") == 200 for number in numbers))
         until(lambda: all(listed.get("clientURLs") for listed in members_of(etcd)))
         yield etcd
 
@@ -274,3 +285,15 @@ def test_a_dead_learner_of_another_change_does_not_keep_this_one_out(members: Me
     members.lose(3)
     Helper(members, 1).reaches("done")
     assert {url for each in members_of(members) for url in each["peerURLs"]} == {peer(1), peer(2), peer(3)}
+
+
+@pytest.mark.parametrize("learner", [True, False], ids=["a learner", "a voter"])
+@pytest.mark.parametrize("count", [3, 5])
+def test_nobody_is_added_while_a_voter_does_not_answer(members: Members, count: int, learner: bool) -> None:
+    members.lose(count)
+    until(lambda: members.look(client(1) + "/health") == 200)
+    answer = members.ask(1, "/v3/cluster/member/add", {"peerURLs": [peer(9)], "isLearner": learner})
+    assert answer is not None
+    status, said = answer
+    assert (status, said["code"], said["message"]) == (503, 14, "etcdserver: unhealthy cluster")
+    assert len(members_of(members)) == count

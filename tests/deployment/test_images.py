@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import tomllib
@@ -16,6 +15,7 @@ import yaml
 
 from slipway_chassis.testing import eventually
 from slipway_chassis.tls import SERVICES
+from slipway_platform.layout import free_port
 from slipway_platform.prepare import prepare
 from tests.deployment.dockerfile import Build, Dockerfile, read_dockerfile
 
@@ -102,8 +102,7 @@ def answers(port: int, path: str) -> bool:
 def started(build: Build, service: str, folder: Path) -> Iterator[int]:
     """The service with its compose settings, on SQLite, with a broker that is away."""
     program = build.program(f"slipway-{service.replace('_', '-')}")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     prefix = f"SLIPWAY_{service.upper()}_"
     environment = {
         **compose_environment(service, folder),

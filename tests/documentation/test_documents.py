@@ -13,18 +13,7 @@ from slipway_chassis.regions import Regions
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     path
-    for pattern in (
-        "*.md",
-        "docs/**/*.md",
-        "libs/*/README.md",
-        "services/*/README.md",
-        "agents/*/README.md",
-        "cli/README.md",
-        "admin/README.md",
-        "platform/README.md",
-        "sandbox/README.md",
-        "simulation/README.md",
-    )
+    for pattern in ("*.md", "docs/**/*.md", "[a-z]*/README.md", "[a-z]*/*/README.md")
     for path in ROOT.glob(pattern)
 )
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")

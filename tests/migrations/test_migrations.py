@@ -1,6 +1,8 @@
 """Migrations lead exactly to the models, on both databases, also when several processes start at once."""
 
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -59,9 +61,6 @@ def test_the_migrations_lead_to_the_models(service: str, database_url: str) -> N
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_replicas_that_start_at_once_migrate_once(database_url: str) -> None:
     # Alembic's context is global to a process: one process a replica, as in operation
-    import subprocess
-    import sys
-
     code = f"from slipway_chassis.migrations import upgrade; upgrade('healer', {database_url!r})"
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda _: subprocess.run([sys.executable, "-c", code], capture_output=True), range(3)))

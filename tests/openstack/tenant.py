@@ -15,8 +15,8 @@ import openstack
 import yaml
 
 from slipway_platform.layout import CloudAccess
+from slipway_platform.testing import until
 from tests.lab import SERVICE, USER, service_user
-from tests.openstack.waiting import until
 
 NETWORK = "private"
 CIDR = "10.83.0.0/24"

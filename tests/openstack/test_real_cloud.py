@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from slipway_platform.inventory import inventory
+from slipway_platform.testing import until
 from tests.openstack.desk import Desk
-from tests.openstack.waiting import until
 
 UNREADY_AFTER = 30
 """Seconds; the shortest that the API takes."""

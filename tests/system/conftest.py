@@ -15,7 +15,7 @@ from slipway_chassis.tls import SERVICES
 from slipway_platform.broker import PrivateBroker, rabbitmq_server
 from slipway_platform.demo import sandbox_region
 from slipway_platform.platform import Platform, running
-from slipway_platform.testing import ServerHistory, User
+from slipway_platform.testing import User
 from tests.system.collector import Collector
 
 SETTINGS = {
@@ -99,22 +99,6 @@ def platform(the_platform: Platform) -> Iterator[Platform]:
             process.kill()
             the_platform.start_service(service)
     the_platform.wait_ready()
-
-
-@pytest.fixture
-def user(platform: Platform) -> Iterator[User]:
-    """Somebody with a project in the sandbox."""
-    somebody = User(platform)
-    yield somebody
-    somebody.close()
-
-
-@pytest.fixture
-def history(platform: Platform) -> Iterator[ServerHistory]:
-    """What the cloud remembers of servers."""
-    remembered = ServerHistory(platform)
-    yield remembered
-    remembered.close()
 
 
 @pytest.fixture(scope="session")

@@ -181,10 +181,8 @@ def hear_the_services(heard: Overheard, platform: Platform) -> None:
     """Logs of all processes, and what the services' metrics say."""
     for path in platform.layout.logs.glob("*.log"):
         heard.hear(f"log of {path.stem}", path.read_bytes())
-    ports = platform.layout.ports
     for service in SERVICES:
-        port = ports.api if service == "api" else ports.health[service]
-        heard.hear("metrics", httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text)
+        heard.hear("metrics", httpx.get(f"{platform.address(service)}/metrics", timeout=10).text)
 
 
 def hear_databases(heard: Overheard, admin_url: str, databases: dict[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 import time
 
-import httpx
 import pytest
 
 from slipway_chassis.tls import SERVICES
@@ -13,12 +12,6 @@ from slipway_platform.testing import ServerHistory, User, until
 pytestmark = pytest.mark.timeout(400)
 AWAY_FOR = 30.0
 """Seconds; longer than any confirm or reconnect waits."""
-
-
-def is_ready(platform: Platform, service: str) -> bool:
-    ports = platform.layout.ports
-    port = ports.api if service == "api" else ports.health[service]
-    return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10).is_success
 
 
 def test_a_creation_survives_the_loss_of_the_broker(
@@ -33,7 +26,7 @@ def test_a_creation_survives_the_loss_of_the_broker(
     broker.kill()
     try:
         back_at = time.monotonic() + AWAY_FOR
-        until(lambda: not any(is_ready(platform, each) for each in SERVICES), "all services notice", 60)
+        until(lambda: not any(platform.ready_check(each).holds() for each in SERVICES), "all services notice", 60)
         until(lambda: time.monotonic() > back_at, "the outage has lasted", AWAY_FOR + 1)
         assert user.get("/v1/clusters/cut")["state"] != "ready"
     finally:

@@ -47,9 +47,9 @@ def test_a_pool_is_scaled_up_and_down(user: User, standing: str) -> None:
     assert named == set(left)
 
 
-def test_a_deleted_cluster_leaves_nothing_in_the_cloud(user: User, standing: str) -> None:
+def test_a_deleted_cluster_leaves_nothing_in_the_cloud(user: User, small: tuple[str, ...]) -> None:
     before = user.inventory()
-    user.slipway("cluster", "create", "short", "--etcd", "1", "--controllers", "1", "--workers", "1", "--no-wait")
+    user.slipway("cluster", "create", "short", *small, "--no-wait")
     until(lambda: len(user.inventory() - before) > 3, "its parts appear in the cloud", 90)
     user.slipway("cluster", "delete", "short", "--yes")
     assert user.inventory() == before

@@ -34,9 +34,8 @@ async def publish(platform: Platform, channel: AbstractChannel, body: bytes, key
 
 def received(platform: Platform, disposition: str, kind: str) -> float:
     """How many messages of a type the healer has treated like this."""
-    url = f"http://127.0.0.1:{platform.layout.ports.health['healer']}/metrics"
     wanted = f'slipway_messages_total{{disposition="{disposition}",type="{kind}"}} '
-    lines = httpx.get(url, timeout=5).raise_for_status().text.splitlines()
+    lines = httpx.get(f"{platform.address('healer')}/metrics", timeout=5).raise_for_status().text.splitlines()
     return next((float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted)), 0.0)
 
 

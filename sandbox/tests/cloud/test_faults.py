@@ -108,8 +108,8 @@ def test_the_control_api_arms_lists_and_clears_faults(cloud: Cloud, demo: Tenant
 
 @pytest.mark.parametrize(
     "fault",
-    [{"effect": "magic"}, {"colour": "blue"}, {"path": "("}],
-    ids=["unknown effect", "unknown field", "bad pattern"],
+    [{"effect": "magic"}, {"colour": "blue"}, {"path": "("}, {"count": "two"}, {"status": 999}],
+    ids=["unknown effect", "unknown field", "bad pattern", "no number", "no status"],
 )
 def test_a_fault_that_makes_no_sense_is_refused_with_the_reason(cloud: Cloud, fault: Any) -> None:
     refused = control(cloud, "POST", "faults", fault)
@@ -154,10 +154,13 @@ def test_the_control_api_says_how_long_builds_take(clock: SteppingClock, cloud: 
         ("DELETE", "load-balancers/nobody", None, 404),
         ("POST", "hosts/nobody", {"up": False}, 404),
         ("POST", "projects/demo/quota", {"colours": 3}, 400),
+        ("POST", "projects/demo/quota", {"instances": None}, 400),
+        ("POST", "builds/fail", {"count": []}, 400),
         ("POST", "times", {"lunch": 3}, 400),
+        ("POST", "times", {"build": []}, 400),
         ("POST", "nothing", {}, 404),
     ],
-    ids=["server", "load balancer", "host", "quota", "time", "operation"],
+    ids=["server", "load balancer", "host", "quota", "limit", "number", "time", "seconds", "operation"],
 )
 def test_the_control_api_says_what_does_not_exist(
     cloud: Cloud, method: str, path: str, payload: Any, status: int

@@ -141,13 +141,20 @@ def test_the_machine_runner_sees_every_boot(
     assert (view.status, view.boots) == (status, boots)
 
 
-def test_a_stop_on_a_dead_host_never_ends(clock: SteppingClock, cloud: Cloud, demo: Tenant, admin: Tenant) -> None:
+@pytest.mark.parametrize(
+    ("action", "task"),
+    [({"os-stop": None}, "powering-off"), ({"reboot": {"type": "HARD"}}, "rebooting_hard")],
+    ids=["stop", "reboot"],
+)
+def test_a_task_on_a_dead_host_never_ends(
+    clock: SteppingClock, cloud: Cloud, demo: Tenant, admin: Tenant, action: Any, task: str
+) -> None:
     server_id = demo.a_server()
     clock.step(5)
     cloud.set_host_up(admin.server(server_id)["OS-EXT-SRV-ATTR:host"], up=False)
-    demo.ask("POST", ACTIONS.format(server_id), {"os-stop": None})
+    demo.ask("POST", ACTIONS.format(server_id), action)
     clock.step(3000)
-    assert demo.server(server_id)["OS-EXT-STS:task_state"] == "powering-off"
+    assert demo.server(server_id)["OS-EXT-STS:task_state"] == task
     assert admin.server(server_id)["host_status"] == "UNKNOWN"
 
 

@@ -233,6 +233,5 @@ def drop(plan: Any, path: str) -> None:
 def replaced(plan: Any, old: str, new: str) -> None:
     for step in plan.steps:
         for action in step["actions"]:
-            for key in ("content",):
-                if action.get(key):
-                    action[key] = action[key].replace(old, new)
+            if action.get("content"):
+                action["content"] = action["content"].replace(old, new)

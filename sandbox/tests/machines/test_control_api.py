@@ -61,6 +61,7 @@ async def test_faults_are_set_and_shown(http: aiohttp.ClientSession) -> None:
         pytest.param("/machines/n1/faults", {"speed": 1}, 400, "known are", id="unknown fault"),
         pytest.param("/machines/n1/faults", [], 400, "not a JSON object", id="no object"),
         pytest.param("/machines/n1/start", {"what": "no.service"}, 404, "not found", id="unknown unit"),
+        pytest.param("/machines/n1/stop", {"what": "no.service"}, 404, "not found", id="unknown unit to stop"),
     ],
 )
 async def test_what_is_wrong_is_said(

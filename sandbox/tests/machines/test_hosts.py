@@ -152,6 +152,7 @@ async def test_a_unit_that_restarts_always_comes_up_when_its_program_appears(
         pytest.param(("/opt/slipway/v1/kubeadm", "init"), 127, "command not found", id="no such path"),
         pytest.param(("sh", "-c", "true"), 127, "not emulated", id="not emulated"),
         pytest.param(("systemctl", "start", "no.service"), 5, "not found", id="systemctl of nothing"),
+        pytest.param(("systemctl", "stop", "no.service"), 5, "not found", id="a stop of nothing"),
         pytest.param(("systemctl", "dance"), 1, "Unknown command verb", id="no verb"),
         pytest.param(("containerd", "config", "default"), 0, "version = 2", id="containerd's config"),
     ],

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from slipway_sandbox.machines.kubernetes import KubernetesModel
+from slipway_sandbox.machines.kubernetes.rbac import MASTER
+
 MAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 
@@ -234,9 +237,6 @@ def test_scale_reads_and_changes_replicas(api: Any) -> None:
 
 
 def test_a_second_api_server_finds_what_the_first_stored(api: Any) -> None:
-    from slipway_sandbox.machines.kubernetes import KubernetesModel
-    from slipway_sandbox.machines.kubernetes.rbac import MASTER
-
     api.ok("POST", MAPS, a_map())
     before = api.model.storage.revision
     second = KubernetesModel(api.model.storage, api.clock)

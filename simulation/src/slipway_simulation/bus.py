@@ -54,7 +54,6 @@ class ChaosBus:
         self.manners = CALM
         self.away = False
         self.delivered = 0
-        self.stale_seen = 0
         self._random = ground.chance("bus")
         self._journal = ground.journal
         self._links: list[_Link] = []
@@ -86,15 +85,16 @@ class ChaosBus:
     def _route(self, routing_key: str, document: bytes) -> None:
         noun, _, region = routing_key.rpartition(".")
         self._old = [*self._old[-_REMEMBERED:], (routing_key, document)]
-        for link in self._links:
-            if (noun, region) in link.bindings or (noun, "*") in link.bindings:
-                self._send(link, document)
-        if self._old and self._happens(self.manners.stale):
+        for link in self._bound(noun, region):
+            self._send(link, document)
+        if self._happens(self.manners.stale):
             old_key, old = self._random.choice(self._old)
             noun, _, region = old_key.rpartition(".")
-            for link in self._links:
-                if (noun, region) in link.bindings or (noun, "*") in link.bindings:
-                    self._later(link, old, self._random.uniform(0, self.manners.late_by))
+            for link in self._bound(noun, region):
+                self._later(link, old, self._random.uniform(0, self.manners.late_by))
+
+    def _bound(self, noun: str, region: str) -> list[_Link]:
+        return [link for link in self._links if {(noun, region), (noun, "*")} & link.bindings]
 
     def _send(self, link: _Link, document: bytes) -> None:
         if self._happens(self.manners.lost):
@@ -169,7 +169,6 @@ class ChaosBus:
         if event.order > self._newest.get(key, -1):
             self._newest[key] = event.order
             return
-        self.stale_seen += 1
         if changed:
             self._journal.violated(
                 f"I9: {link.process.name} changed something after a stale {event.type} of {event.subject}"

@@ -42,7 +42,6 @@ class Invariants:
     cloud: WatchedCloud
     ledger: Store
     journal: Journal
-    checks: int = 0
     etcd: EtcdClusters | None = None
     """Those of the story's cluster, until its deletion is asked for."""
     taken: set[str] = field(default_factory=set)
@@ -80,7 +79,6 @@ class Invariants:
 
     def check_servers(self) -> None:
         """I1."""
-        self.checks += 1
         owners = Counter(
             server.metadata["slipway_node"]
             for server in self.cloud.state.live_servers()

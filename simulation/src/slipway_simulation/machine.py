@@ -7,12 +7,12 @@ runs; a kubelet registers and renews its lease through the endpoint of its kubec
 import asyncio
 import hashlib
 import json
-import re
 from collections.abc import Coroutine, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from slipway_node_agent.config import BOOTSTRAP_PATH, AgentConfig
 from slipway_node_agent.effects import (
@@ -40,6 +40,7 @@ from slipway_sandbox.machines.etcd_cluster import EtcdClusters
 from slipway_sandbox.machines.host import EmulatedHost
 from slipway_sandbox.machines.image import BASE_UNITS, VERSIONS
 from slipway_sandbox.machines.kubernetes import KubernetesModel
+from slipway_sandbox.machines.loopback import is_local
 from slipway_sandbox.machines.packages import unpack
 from slipway_sandbox.machines.programs.kubeadm import Kubeadm, init_control_plane
 from slipway_simulation.cluster_apis import ClusterApis
@@ -48,7 +49,6 @@ from slipway_simulation.journal import WHO
 from slipway_simulation.programs import ControlPlane, Etcd, Kubelet
 
 _PKI = "/etc/kubernetes/pki"
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 class Network(Protocol):
@@ -230,9 +230,7 @@ class Machine:
         return self._execute(effect)
 
     def _probe(self, effect: Probe) -> ProbeAnswer:
-        found = re.match(r"https?://([^:/]+)", effect.url)
-        name = found[1] if found else ""
-        if name in _LOCAL:
+        if is_local(urlsplit(effect.url).hostname or ""):
             return self.host.loopback.probe(effect, self.host.disk, self.host.now())
         ready = self.etcd.answers(effect.url) or self._apis.is_ready(effect.url)
         return ProbeAnswer(200, "200 OK") if ready else ProbeAnswer(None, "connection refused")

@@ -20,6 +20,7 @@ from slipway_sandbox.machines.programs.etcd import Seat
 from slipway_simulation.cluster_apis import Asked, ClusterApis
 from slipway_simulation.virtual_time import LoopClock
 
+RELEASE = "v1.36.3"
 HEARTBEAT = 10.0
 RETRY = 1.0
 SYNC = 1.0
@@ -113,14 +114,16 @@ class ControlPlane:
         text = self._host.read_file(_MANIFEST)
         if self.model is not None or text is None:
             return
-        servers = re.search(r"--etcd-servers=([^\s'\"]+)", text)
-        found = [self._clusters.serving(url) for url in servers[1].split(",")] if servers else []
+        found = [self._clusters.serving(url) for url in _flag(text, "etcd-servers").split(",")]
         cluster = next((each[0] for each in found if each is not None and each[0].has_quorum), None)
         if cluster is None:
             return
         self._cluster = cluster
         self.model = KubernetesModel(
-            cluster.storage, self._clock.now, release=_release(text), service_cidr="10.96.0.0/16"
+            cluster.storage,
+            self._clock.now,
+            release=_release(text),
+            service_cidr=_flag(text, "service-cluster-ip-range"),
         )
         pki = "/etc/kubernetes/pki"
         self._host.loopback.open(
@@ -231,9 +234,9 @@ class Kubelet:
 
     def _status(self, flags: dict[str, str], previous: list[dict[str, Any]]) -> dict[str, Any]:
         addresses = [{"type": "InternalIP", "address": flags["node-ip"]}]
-        info = node_info("v1.36.3", self._host.boot_id(), self._host.machine_id)
+        info = node_info(RELEASE, self._host.boot_id(), self._host.machine_id)
         conditions = node_conditions(network_ready=self._has_network(), previous=previous, now=self._host.now())
-        return node_status("v1.36.3", addresses, info, conditions)
+        return node_status(addresses, info, conditions)
 
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -279,5 +282,14 @@ class _KubeClient:
 
 
 def _release(manifest: str) -> str:
-    found = re.search(r"kube-apiserver:(v[\d.]+)", manifest)
-    return found[1] if found else "v1.36.3"
+    return _found(r"kube-apiserver:(v[\d.]+)", manifest)
+
+
+def _flag(manifest: str, name: str) -> str:
+    return _found(rf"--{name}=([^\s'\"]+)", manifest)
+
+
+def _found(pattern: str, manifest: str) -> str:
+    found = re.search(pattern, manifest)
+    assert found is not None, f"kubeadm's manifest has {pattern}"
+    return found[1]

@@ -40,7 +40,6 @@ class Outcome:
     """Seconds of processor time."""
     kills: int
     messages: int
-    checks: int
     passed: dict[str, int] = field(default_factory=dict, repr=False)
     """How often each crash point was passed."""
     struck: frozenset[tuple[str, int]] = frozenset()
@@ -147,7 +146,6 @@ async def _told(world: World, plot: Plot, seed: int, story: Awaitable[None], beg
         took=time.process_time() - began,
         kills=world.killer.kills,
         messages=world.bus.delivered - delivered,
-        checks=world.invariants.checks,
         passed=dict(world.killer.passed),
         struck=frozenset(world.killer.struck),
         last_steps=tuple(list(world.journal.lines)[-LAST_STEPS:]) if failure else (),

@@ -44,10 +44,10 @@ from slipway_sandbox.machines.mirror import make_mirror
 from slipway_simulation.cloud_side import CloudSide
 from slipway_simulation.cluster_apis import ClusterApis, InProcessClient
 from slipway_simulation.processes import Running, ServiceProcess
+from slipway_simulation.programs import RELEASE
 from slipway_simulation.signing_side import AddonClusters, NoSigner, Signing
 from slipway_simulation.virtual_time import START, LoopClock
 
-RELEASE = "v1.36.3"
 REGION = "sandbox"
 PROGRAM = b"the agent"
 TIMEOUT = timedelta(seconds=30)

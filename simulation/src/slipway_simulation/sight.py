@@ -1,6 +1,5 @@
 """The world as somebody outside sees it: is the cluster as it was asked for?"""
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -70,7 +69,8 @@ class Sight:
         ready = {
             node["metadata"]["name"]
             for node in model.storage.objects("nodes")
-            if '"type": "Ready", "status": "True"' in json.dumps(node["status"].get("conditions", []))
+            for condition in node["status"].get("conditions", [])
+            if (condition["type"], condition["status"]) == ("Ready", "True")
         }
         names = {server.name for server in self.our_servers() if "etcd" not in server.name}
         return "" if ready == names else f"nodes that are Ready: {sorted(ready)}, instead of {sorted(names)}"

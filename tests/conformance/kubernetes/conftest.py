@@ -6,7 +6,6 @@ The real one is an etcd and a kube-apiserver on loopback, without controllers an
 import http.client
 import os
 import secrets
-import signal
 import socket
 import ssl
 import subprocess
@@ -66,7 +65,7 @@ def real_apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKub
         pytest.skip(HOW)
     folder = tmp_path_factory.mktemp("kubernetes")
     authority = Authority("kubernetes")
-    etcd_port, peer_port, port = (_free_port() for _ in range(3))
+    etcd_port, peer_port, port = _free_ports(3)
     _write_pki(folder, authority)
     with ExitStack() as programs:
         programs.enter_context(_running(folder, _etcd(folder, etcd_port, peer_port)))
@@ -169,7 +168,7 @@ def _running(folder: Path, command: list[str]) -> Iterator[subprocess.Popen[byte
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait(10)
 
 
@@ -195,7 +194,8 @@ def _is_ready(port: int, context: ssl.SSLContext) -> bool:
         connection.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def _free_ports(number: int) -> list[int]:
+    """Different ones: all are held until the last is found."""
+    with ExitStack() as held:
+        found = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [int(each.getsockname()[1]) for each in found]

@@ -7,9 +7,11 @@ import asyncio
 import signal
 import sys
 from datetime import timedelta
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from slipway_sandbox.cloud.model import CloudTimes
+from slipway_sandbox.cloud.ranges import FIRST, RangeTaken, private_and_public
 from slipway_sandbox.cloud.sandbox import Sandbox
 
 
@@ -22,14 +24,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-realize",
         action="store_true",
-        help="load balancers do not listen on their VIPs (127.77.x.y: Linux only)",
+        help="load balancers do not listen on their VIPs (loopback addresses: Linux only)",
     )
+    add_addresses_argument(parser)
+
+
+def add_addresses_argument(parser: argparse.ArgumentParser) -> None:
+    """The option that names the networks' addresses."""
+    parser.add_argument(
+        "--addresses",
+        type=_addresses,
+        metavar="CIDR",
+        help=f"of its networks; default: the first /16 from {FIRST} on that no other sandbox on this host has",
+    )
+
+
+def _addresses(text: str) -> IPv4Network:
+    try:
+        addresses = IPv4Network(text)
+        private_and_public(addresses)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return addresses
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
     try:
         asyncio.run(_serve(arguments))
+    except RangeTaken as taken:
+        sys.stderr.write(f"{taken}\n")
+        return 1
     except OSError as error:
         sys.stderr.write(f"Cannot listen on port {arguments.port}: {error.strerror}. Choose another with --port.\n")
         return 1
@@ -47,6 +72,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         times=CloudTimes(build=timedelta(seconds=arguments.build_seconds)),
         realize=not arguments.no_realize,
+        addresses=arguments.addresses,
     ) as sandbox:
         sys.stdout.write(
             f"Cloud on {sandbox.origin}\n"

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from datetime import datetime
+from ipaddress import IPv4Network
 from random import Random
 from threading import RLock
 
@@ -15,6 +16,8 @@ from slipway_sandbox.cloud.faults import Fault, Faults, afflict
 from slipway_sandbox.cloud.levers import Levers
 from slipway_sandbox.cloud.messages import Refused, Request, Response, answer
 from slipway_sandbox.cloud.model import CloudTimes
+from slipway_sandbox.cloud.nova.catalogue import NEWEST
+from slipway_sandbox.cloud.ranges import FIRST
 from slipway_sandbox.cloud.seed import furnish
 from slipway_sandbox.cloud.service import ANONYMOUS, Call, RouteTable, caller_of
 from slipway_sandbox.cloud.state import State
@@ -22,14 +25,13 @@ from slipway_sandbox.cloud.wording import no_route, unauthorized, word
 
 LOG = logging.getLogger(__name__)
 MICROVERSION = re.compile(r"^2\.(\d+)$")
-NEWEST = (2, 93)
 
 
 class Cloud(Levers):
     """One emulated cloud.
 
     `now` is the only source of time: what takes time is worked out when somebody looks. `seed` decides
-    every id, so two clouds with the same seed and the same requests answer the same. Safe to call from
+    every id, so two clouds with the same seed, addresses and requests answer the same. Safe to call from
     several threads; calls are worked on one after the other.
     """
 
@@ -39,6 +41,7 @@ class Cloud(Levers):
         *,
         seed: int = 0,
         times: CloudTimes | None = None,
+        addresses: IPv4Network = FIRST,
     ) -> None:
         super().__init__(State(clock=now, chance=Random(seed), times=times or CloudTimes()), Faults(), RLock())
         self._side_chance = Random(seed + 1)
@@ -51,7 +54,7 @@ class Cloud(Levers):
             "load-balancer": RouteTable(octavia.ROUTES),
             "object-store": RouteTable(swift.ROUTES),
         }
-        furnish(self.state)
+        furnish(self.state, addresses)
 
     def handle(self, request: Request) -> Response:
         """Answer one request; never raises."""
@@ -115,7 +118,7 @@ class Cloud(Levers):
         handler, params = found
         try:
             return handler(self, request, params)
-        except (KeyError, ValueError, Refused) as error:
+        except (KeyError, ValueError, TypeError, Refused) as error:
             status = 404 if isinstance(error, KeyError) else 400
             return answer(status, {"error": str(error).strip("'\"")})
 
@@ -137,7 +140,7 @@ def _microversion(request: Request) -> tuple[int, int]:
         raise Refused(400, message)
     minor = int(match[1])
     if not 1 <= minor <= NEWEST[1]:
-        message = f"Version {text} is not supported by the API. Minimum is 2.1 and maximum is 2.93."
+        message = f"Version {text} is not supported by the API. Minimum is 2.1 and maximum is 2.{NEWEST[1]}."
         raise Refused(406, message)
     return (2, minor)
 

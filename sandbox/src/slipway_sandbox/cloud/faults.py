@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from http import HTTPStatus
+from types import NoneType
 from typing import Any
 
 from slipway_sandbox.cloud.messages import Breakage, Json, Refused, Request, Response
@@ -73,6 +75,15 @@ class Fault:
         return asdict(self)
 
 
+FIELDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("effect", "service", "method", "path", "message"), (str,)),
+    **dict.fromkeys(("status", "skip"), (int,)),
+    **dict.fromkeys(("count", "retry_after"), (int, NoneType)),
+    "seconds": (int, float),
+}
+"""What may be said of a fault over HTTP."""
+
+
 @dataclass
 class Faults:
     """The armed faults of one cloud, oldest first."""
@@ -107,14 +118,17 @@ class Faults:
 
 def parse_fault(body: Json) -> Fault:
     """A fault from JSON; ValueError names what is wrong with it."""
-    known = set(Fault.__dataclass_fields__) - {"id", "hits"}
-    unknown = set(body) - known
+    unknown = body.keys() - FIELDS
     if unknown:
-        raise ValueError(f"unknown fields {sorted(unknown)}; known are {sorted(known)}")
+        raise ValueError(f"unknown fields {sorted(unknown)}; known are {sorted(FIELDS)}")
+    wrong = {name: value for name, value in body.items() if type(value) not in FIELDS[name]}
+    if wrong:
+        raise ValueError(f"this makes no sense: {wrong}")
+    fault = Fault(**{**body, "effect": Effect(body.get("effect", "status"))})
+    HTTPStatus(fault.status)
     try:
-        fault = Fault(**{**body, "effect": Effect(body.get("effect", "status"))})
         re.compile(fault.path)
-    except (TypeError, re.error) as error:
+    except re.error as error:
         raise ValueError(str(error)) from error
     return fault
 

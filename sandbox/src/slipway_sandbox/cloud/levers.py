@@ -89,7 +89,7 @@ class Levers:
         )
 
     def kill_server(self, server_id: str, mode: KillMode = "shutoff") -> None:
-        """Let a server die: powered off, in ERROR, or gone with its release of ports."""
+        """Let a server die: powered off, in ERROR, or gone, which lets its ports go. ValueError for another mode."""
         with self.lock:
             now = self._look()
             server = self._server(server_id)
@@ -220,9 +220,7 @@ class Levers:
         counts["server_groups"] = sum(1 for group in state.groups.values() if group.project_id == project_id)
         for kind in ("port", "security_group", "floatingip", "network"):
             records = state.network[kind].values()
-            own = [
-                r for r in records if r["project_id"] == project_id and r["name" if "name" in r else "id"] != "default"
-            ]
+            own = [each for each in records if each["project_id"] == project_id and each.get("name") != "default"]
             counts[f"{kind}s"] = len(own)
         counts["load_balancers"] = sum(
             1 for i in state.balanced.values() if i.kind == "loadbalancer" and i.project_id == project_id

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from slipway_sandbox.cloud.cloud import Cloud
 from slipway_sandbox.cloud.login import clouds_config, write_clouds_yaml
 from slipway_sandbox.cloud.messages import Json
 from slipway_sandbox.cloud.model import CloudTimes
+from slipway_sandbox.cloud.ranges import held_range
 from slipway_sandbox.cloud.realize import BalancerRunner
 from slipway_sandbox.cloud.server import CloudServer
 
@@ -45,20 +47,24 @@ class Sandbox:
         times: CloudTimes | None = None,
         now: Callable[[], datetime] = utc_now,
         realize: bool = False,
+        addresses: IPv4Network | None = None,
     ) -> AsyncIterator[Sandbox]:
         """Run a cloud while the context is open.
 
-        `state_dir` gets the clouds.yaml; `realize` makes load balancers listen on their VIPs.
+        `state_dir` gets the clouds.yaml; `realize` makes load balancers listen on their VIPs; `addresses` are its
+        networks', None takes the first range that no other sandbox on this host has. Raises RangeTaken, and OSError
+        where the port is taken.
         """
-        cloud = Cloud(now, seed=seed, times=times)
-        server = CloudServer(cloud, port)
-        runner = BalancerRunner(cloud)
-        await server.start()
-        try:
-            if realize:
-                await runner.start()
-            path = write_clouds_yaml(state_dir, server.origin) if state_dir else None
-            yield cls(cloud, server.origin, path)
-        finally:
-            await runner.stop()
-            await server.stop()
+        with held_range(addresses) as held:
+            cloud = Cloud(now, seed=seed, times=times, addresses=held)
+            server = CloudServer(cloud, port)
+            runner = BalancerRunner(cloud)
+            await server.start()
+            try:
+                if realize:
+                    await runner.start()
+                path = write_clouds_yaml(state_dir, server.origin) if state_dir else None
+                yield cls(cloud, server.origin, path)
+            finally:
+                await runner.stop()
+                await server.stop()

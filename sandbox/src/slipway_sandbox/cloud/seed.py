@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 from slipway_sandbox.cloud.model import Assignment, Flavor, Host, Image, Project, User
 from slipway_sandbox.cloud.neutron.groups import make_group
 from slipway_sandbox.cloud.neutron.kinds import KINDS, stamp
+from slipway_sandbox.cloud.ranges import private_and_public
 from slipway_sandbox.cloud.state import State
 
 ZONES = ("zone-1", "zone-2", "zone-3")
@@ -20,7 +22,6 @@ FLAVORS = (
     ("node.large", 2, 3072, 8),
 )
 IMAGES = ("debian-12", "debian-12-node")
-PRIVATE_RANGE, PUBLIC_RANGE = "127.77.0.0/16", "127.79.0.0/24"
 DEMO_COMPUTE = {"instances": 40, "cores": 80, "ram": 400_000}
 EVERYWHERE = None
 
@@ -58,8 +59,8 @@ ROLES: tuple[tuple[str, str, str | None], ...] = (
 )
 
 
-def furnish(state: State) -> None:
-    """Fill a new cloud with everything named in this module."""
+def furnish(state: State, addresses: IPv4Network) -> None:
+    """Fill a new cloud with everything named in this module; its networks share the addresses."""
     for number in range(HOSTS_PER_ZONE):
         for zone in ZONES:
             name = f"compute-{zone}-{number + 1}"
@@ -76,8 +77,9 @@ def furnish(state: State) -> None:
     for name in IMAGES:
         image = Image(state.new_uuid(), name, owner, state.now())
         state.images[image.id] = image
-    _add_network(state, owner, "private", PRIVATE_RANGE, external=False)
-    _add_network(state, owner, "public", PUBLIC_RANGE, external=True)
+    private, public = private_and_public(addresses)
+    _add_network(state, owner, "private", private, external=False)
+    _add_network(state, owner, "public", public, external=True)
 
 
 def add_project(state: State, name: str) -> Project:
@@ -99,11 +101,10 @@ def _add_people(state: State) -> None:
         state.assignments.append(Assignment(users[name].id, role, where))
 
 
-def _add_network(state: State, owner: str, name: str, cidr: str, *, external: bool) -> None:
+def _add_network(state: State, owner: str, name: str, cidr: IPv4Network, *, external: bool) -> None:
     kind = KINDS["network"]
     fields = {**kind.given, "name": name, "shared": not external, "router:external": external, "status": "ACTIVE"}
     network = stamp(state, kind, owner, fields)
-    prefix, last = cidr.split(".0", maxsplit=1)[0], "255.254" if cidr.endswith("/16") else "0.254"
     stamp(
         state,
         KINDS["subnet"],
@@ -112,9 +113,9 @@ def _add_network(state: State, owner: str, name: str, cidr: str, *, external: bo
             **KINDS["subnet"].given,
             "name": name,
             "network_id": network["id"],
-            "cidr": cidr,
-            "gateway_ip": f"{prefix}.0.1",
-            "allocation_pools": [{"start": f"{prefix}.0.10", "end": f"{prefix}.{last}"}],
+            "cidr": str(cidr),
+            "gateway_ip": str(cidr[1]),
+            "allocation_pools": [{"start": str(cidr[10]), "end": str(cidr[-2])}],
             "subnetpool_id": None,
             "service_types": [],
         },

@@ -64,7 +64,6 @@ class State:
     balanced: dict[str, Balanced] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     server_count: int = 0
-    balancer_revision: int = 0
 
     def now(self) -> datetime:
         """The cloud's time, aware and in UTC."""

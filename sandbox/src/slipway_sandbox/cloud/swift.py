@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 from slipway_sandbox.cloud.messages import Json, Refused, Response, answer
 from slipway_sandbox.cloud.model import Account, Blob
@@ -36,7 +37,7 @@ def _has_temporary_url(call: Call, project_id: str) -> bool:
     digest = DIGESTS.get(len(signature))
     if until is None or until <= call.state.now() or digest is None:
         return False
-    path = request.path.removeprefix("/object-store")
+    path = unquote(request.path.removeprefix("/object-store"))
     methods = ("GET", "PUT", "POST", "DELETE") if request.method == "HEAD" else ()
     seconds = int(until.timestamp())
     for key in ("temp-url-key", "temp-url-key-2"):
@@ -109,6 +110,12 @@ def create_container(call: Call) -> Response:
     status = 202 if call.params["container"] in containers else 201
     containers.setdefault(call.params["container"], {})
     return answer(status)
+
+
+def update_container(call: Call) -> Response:
+    """POST of a container: 204; metadata of containers is not kept."""
+    _container(call)
+    return answer(204)
 
 
 def delete_container(call: Call) -> Response:
@@ -235,7 +242,7 @@ ROUTES = [
     Route("GET", _CONTAINER, list_container),
     Route("HEAD", _CONTAINER, head_container),
     Route("PUT", _CONTAINER, create_container),
-    Route("POST", _CONTAINER, lambda call: (_container(call), answer(204))[1]),
+    Route("POST", _CONTAINER, update_container),
     Route("DELETE", _CONTAINER, delete_container),
     Route("GET", _OBJECT, get_object, public=True),
     Route("HEAD", _OBJECT, get_object, public=True),

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from slipway_sandbox.cloud.cli import add_addresses_argument
+from slipway_sandbox.cloud.ranges import RangeTaken
 from slipway_sandbox.machines.binaries import PROGRAMS, Binaries, BinariesUnusable, find_binaries
 from slipway_sandbox.machines.control import build_control
 from slipway_sandbox.machines.mirror import make_mirror
@@ -39,6 +41,9 @@ def main(argv: list[str]) -> int:
     except BinariesUnusable as unusable:
         sys.stderr.write(f"{unusable}\n")
         return 2
+    except RangeTaken as taken:
+        sys.stderr.write(f"{taken}\n")
+        return 1
     except OSError as error:
         sys.stderr.write(f"Cannot start: {error.strerror or error}. Choose other ports if one is taken.\n")
         return 1
@@ -62,6 +67,7 @@ def _all_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mirror-port", type=int, default=18791, help="the mirror of programs; 0: a free port")
     parser.add_argument("--release", action="append", help=f"releases in the mirror; default {DEFAULT_RELEASES}")
     parser.add_argument("--seed", type=int, default=0, help="decides every id of the cloud")
+    add_addresses_argument(parser)
     _binaries_arguments(parser)
 
 
@@ -130,7 +136,13 @@ async def _serve_all(arguments: argparse.Namespace, binaries: Binaries | None) -
     folder = arguments.state_dir / "mirror"
     releases = make_mirror(folder, arguments.release or DEFAULT_RELEASES)
     async with (
-        Sandbox.start(arguments.state_dir, port=arguments.port, seed=arguments.seed, realize=True) as sandbox,
+        Sandbox.start(
+            arguments.state_dir,
+            port=arguments.port,
+            seed=arguments.seed,
+            realize=True,
+            addresses=arguments.addresses,
+        ) as sandbox,
         run_machines(SandboxServers(sandbox.cloud), every=0.5, binaries=binaries) as runner,
         serve_app(build_control(runner), arguments.control_port) as control,
         serve_app(build_mirror(folder), arguments.mirror_port) as mirror,

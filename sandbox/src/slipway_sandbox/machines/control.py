@@ -1,5 +1,6 @@
 """The control API of the machine runner: look at machines, and break them."""
 
+import json
 from typing import Any
 
 from aiohttp import web
@@ -39,10 +40,13 @@ class _Control:
     async def stop(self, request: web.Request) -> web.Response:
         machine = self._machine(request)
         part = str((await _body(request)).get("what", "machine"))
-        if part == "machine":
-            await machine.kill()
-        else:
-            await machine.stop(part)
+        try:
+            if part == "machine":
+                await machine.kill()
+            else:
+                await machine.stop(part)
+        except HostRefused as refused:
+            raise _problem(web.HTTPNotFound, refused.message) from refused
         return web.json_response(machine.describe())
 
     async def start(self, request: web.Request) -> web.Response:
@@ -106,6 +110,4 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 
 def _problem(kind: type[web.HTTPException], message: str) -> web.HTTPException:
-    import json
-
     return kind(text=json.dumps({"error": message}), content_type="application/json")

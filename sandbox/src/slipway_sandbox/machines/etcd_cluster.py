@@ -9,6 +9,9 @@ from typing import Any
 
 from slipway_sandbox.machines.kubernetes import Storage
 
+VERSION = "3.6.16"
+"""What every member says it is."""
+
 
 class CannotJoin(Exception):
     """The member does not start: the message is what the real one prints."""
@@ -136,13 +139,13 @@ class EtcdCluster:
 
     def _status(self, member_id: int, _body: Mapping[str, Any]) -> dict[str, Any]:
         learner = {"isLearner": True} if self.members[member_id].learner else {}
-        return {"version": "3.6.16", "leader": str(self.leader_id), **learner}
+        return {"version": VERSION, "leader": str(self.leader_id), **learner}
 
     def _add(self, member_id: int, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Strict reconfiguration: the new member is counted as one that does not answer."""
+        """Strict reconfiguration: nobody is added, not even a learner, while a voter does not answer."""
         self._require_quorum(member_id)
         urls = tuple(body["peerURLs"])
-        if self.live_voters < (len(self.voters) + 1) // 2 + 1:
+        if self.live_voters < len(self.voters):
             raise Refusal(503, 14, "etcdserver: unhealthy cluster")
         if any(set(urls) & set(member.peer_urls) for member in self.members.values()):
             raise Refusal(400, 9, "etcdserver: Peer URLs already exists")

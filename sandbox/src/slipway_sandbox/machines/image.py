@@ -12,8 +12,9 @@ _SYSTEM = ("systemctl", "modprobe", "sysctl", "swapoff", "mount", "umount", "use
 _SERVICES = ("containerd", "ctr", "runc", "systemd-timesyncd", "systemd-resolved", "hostnamectl")
 BASE_PROGRAMS = frozenset((*_TOOLS, *_SYSTEM, *_SERVICES, "update-ca-certificates", "openssl", "tar", "cat", "sleep"))
 
+CONTAINERD = "2.1.4"
 VERSIONS = {
-    "containerd": "containerd github.com/containerd/containerd/v2 v2.1.4 75cb2b7193e4e490e9fbdc236c0e811ccaba3376",
+    "containerd": f"containerd github.com/containerd/containerd/v2 v{CONTAINERD} 75cb2b7193e4",
     "runc": "runc version 1.3.0",
 }
 """What programs of the image print for --version."""

@@ -1,6 +1,7 @@
 """One machine: a host with its disk, powered on and off as its server is."""
 
 import asyncio
+import json
 import posixpath
 from collections.abc import Mapping
 from datetime import timedelta
@@ -71,7 +72,10 @@ class Machine:
             await self._halt()
 
     async def stop(self, part: str) -> None:
-        """Stops one unit: agent, kubelet, etcd or a unit's name. Containers go on when their kubelet stops."""
+        """Stops one unit: agent, kubelet, etcd or a unit's name. Containers go on when their kubelet stops.
+
+        Raises HostRefused when the machine has no such unit.
+        """
         await self.units.stop(_PARTS.get(part, part))
 
     def start(self, part: str) -> None:
@@ -91,8 +95,6 @@ class Machine:
 
     def destroy(self) -> None:
         """The disk is gone, and with it what an etcd member kept. The machine must be powered off."""
-        import json
-
         for path in self.host.disk.folder("/"):
             if posixpath.basename(path) == "db" and "/member/snap" in path:
                 kept = json.loads(self.host.read_file(path) or "{}")

@@ -40,9 +40,8 @@ class UnitManager:
         self.start(name)
 
     def start(self, name: str) -> None:
-        """Starts the unit, ending a present run first."""
-        if name not in self._host.image.units and not self._host.exists(UNIT_DIRECTORY + name):
-            raise HostRefused("UnitNotFound", f"Unit {name} not found.")
+        """Starts the unit, ending a present run first. Raises HostRefused when there is no such unit."""
+        self._require(name)
         previous = self._tasks.get(name)
         if previous is not None:
             previous.cancel()
@@ -50,7 +49,8 @@ class UnitManager:
         self._tasks[name] = asyncio.create_task(self._supervise(name, previous), name=f"{self._host.name}/{name}")
 
     async def stop(self, name: str) -> None:
-        """Ends the unit; it stays enabled."""
+        """Ends the unit; it stays enabled. Raises HostRefused when there is no such unit."""
+        self._require(name)
         task = self._tasks.pop(name, None)
         if task is not None:
             task.cancel()
@@ -58,7 +58,8 @@ class UnitManager:
         self._states[name] = "inactive"
 
     def stop_soon(self, name: str) -> None:
-        """Ends the unit without waiting for its end."""
+        """Ends the unit without waiting for its end. Raises HostRefused when there is no such unit."""
+        self._require(name)
         task = self._tasks.get(name)
         if task is not None:
             task.cancel()
@@ -87,8 +88,14 @@ class UnitManager:
     def _state(self, name: str) -> str:
         if name in self._states:
             return self._states[name]
-        known = name in self._host.image.units or self._host.exists(UNIT_DIRECTORY + name)
-        return "inactive" if known else "absent"
+        return "inactive" if self._exists(name) else "absent"
+
+    def _exists(self, name: str) -> bool:
+        return name in self._host.image.units or self._host.exists(UNIT_DIRECTORY + name)
+
+    def _require(self, name: str) -> None:
+        if not self._exists(name):
+            raise HostRefused("UnitNotFound", f"Unit {name} not found.")
 
     async def _supervise(self, name: str, previous: asyncio.Task[None] | None) -> None:
         if previous is not None:

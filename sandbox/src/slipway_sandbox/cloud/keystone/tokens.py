@@ -10,8 +10,8 @@ from slipway_sandbox.cloud.messages import Json, Refused, Response, answer
 from slipway_sandbox.cloud.model import DEFAULT_DOMAIN, ApplicationCredential, Token, User
 from slipway_sandbox.cloud.service import Call, Route
 from slipway_sandbox.cloud.state import State
+from slipway_sandbox.cloud.wording import NO_TOKEN
 
-UNAUTHORIZED = "The request you have made requires authentication."
 IMPLIED = {"admin": ("member", "reader"), "member": ("reader",)}
 
 
@@ -53,14 +53,14 @@ def _authenticate(state: State, auth: Json) -> Token:
     elif methods == ("token",):
         old = state.tokens.get(identity.get("token", {}).get("id", ""))
         if old is None or old.expires_at <= state.now():
-            raise Refused(401, UNAUTHORIZED)
+            raise Refused(401, NO_TOKEN)
         user, limit = state.users[old.user_id], old.expires_at
     else:
-        raise Refused(401, UNAUTHORIZED)
+        raise Refused(401, NO_TOKEN)
     project_id = _scope(state, user, auth.get("scope"))
     roles = effective_roles(state, user.id, project_id) if project_id else ()
     if project_id and not roles:
-        raise Refused(401, UNAUTHORIZED)
+        raise Refused(401, NO_TOKEN)
     return _token(state, user.id, project_id, roles, methods, limit=limit)
 
 
@@ -93,7 +93,7 @@ def _checked_password(state: State, claim: Json) -> User:
             if user.enabled and secrets.compare_digest(str(claim.get("password", "")), user.password):
                 return user
             break
-    raise Refused(401, UNAUTHORIZED)
+    raise Refused(401, NO_TOKEN)
 
 
 def _checked_credential(state: State, claim: Json) -> ApplicationCredential:
@@ -106,7 +106,7 @@ def _checked_credential(state: State, claim: Json) -> ApplicationCredential:
             if alive and secrets.compare_digest(str(claim.get("secret", "")), credential.secret):
                 return credential
             break
-    raise Refused(401, UNAUTHORIZED)
+    raise Refused(401, NO_TOKEN)
 
 
 def _scope(state: State, user: User, scope: object) -> str | None:
@@ -118,7 +118,7 @@ def _scope(state: State, user: User, scope: object) -> str | None:
     for project in state.projects.values():
         if wanted.get("id") == project.id or wanted.get("name") == project.name:
             return project.id
-    raise Refused(401, UNAUTHORIZED)
+    raise Refused(401, NO_TOKEN)
 
 
 def describe_token(call: Call, token: Token) -> Json:

@@ -190,8 +190,7 @@ def _associate(call: Call, owner: str, port_id: str | None) -> Json:
                 "FloatingIPPortAlreadyAssociated",
             )
     address = port["fixed_ips"][0]["ip_address"] if port["fixed_ips"] else None
-    router = next(iter(call.state.network["router"]), None)
-    return {"port_id": port_id, "fixed_ip_address": address, "router_id": router, "status": "ACTIVE"}
+    return {"port_id": port_id, "fixed_ip_address": address, "router_id": None, "status": "ACTIVE"}
 
 
 def create_floatingip(call: Call) -> Response:

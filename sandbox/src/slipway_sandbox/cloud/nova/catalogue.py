@@ -10,14 +10,15 @@ from slipway_sandbox.cloud.service import Call, Route, require_admin
 from slipway_sandbox.cloud.state import iso_micro
 
 UPDATED = "2013-07-23T11:33:21Z"
-MAX_VERSION = "2.93"
+NEWEST = (2, 93)
+"""The newest microversion."""
 
 
 def _version(call: Call) -> Json:
     return {
         "id": "v2.1",
         "status": "CURRENT",
-        "version": MAX_VERSION,
+        "version": f"{NEWEST[0]}.{NEWEST[1]}",
         "min_version": "2.1",
         "updated": UPDATED,
         "links": [{"rel": "self", "href": f"{call.base}/v2.1/"}],
@@ -97,10 +98,9 @@ def show_extra_specs(call: Call) -> Response:
 
 
 def list_zones(call: Call) -> Response:
-    """GET /os-availability-zone; a zone is available while one of its hosts is up."""
+    """GET /os-availability-zone; a zone is available while the service of one of its hosts is enabled, up or not."""
     zones = sorted({host.zone for host in call.state.hosts.values()})
-    up = {host.zone for host in call.state.hosts.values() if host.up}
-    shown = [{"zoneName": zone, "zoneState": {"available": zone in up}, "hosts": None} for zone in zones]
+    shown = [{"zoneName": zone, "zoneState": {"available": True}, "hosts": None} for zone in zones]
     return answer(200, {"availabilityZoneInfo": shown})
 
 

@@ -116,7 +116,10 @@ def begin_task(
     takes: timedelta,
     finish: Callable[[datetime], None],
 ) -> None:
-    """Start a task; `finish` runs at its end unless another task took over or the server is gone."""
+    """Start a task; `finish` runs at its end unless another task took over or the server is gone.
+
+    On a host that is down it never ends: nobody there takes the request.
+    """
     server.task_state, server.updated = task, state.now()
 
     def conclude(when: datetime) -> None:
@@ -124,18 +127,17 @@ def begin_task(
             server.task_state, server.updated = None, when
             finish(when)
 
-    state.agenda.at(state.now() + takes, conclude)
+    if server.host is None or server.host.up:
+        state.agenda.at(state.now() + takes, conclude)
 
 
 def begin_stop(state: State, server: Server) -> None:
-    """Power a server off; on a host that is down the task never ends."""
+    """Power a server off."""
 
     def finish(_when: datetime) -> None:
         server.vm_state, server.power_state = "stopped", 4
 
-    never = timedelta(days=36500)
-    takes = state.times.stop if server.host is None or server.host.up else never
-    begin_task(state, server, "powering-off", takes, finish)
+    begin_task(state, server, "powering-off", state.times.stop, finish)
 
 
 def begin_boot(state: State, server: Server, task: str, takes: timedelta) -> None:

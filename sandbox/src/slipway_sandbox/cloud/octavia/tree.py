@@ -85,12 +85,10 @@ def begin_balancer(state: State, balancer: Balanced, status: str, takes: timedel
 
 
 def _settle_later(state: State, touched: list[Balanced], takes: timedelta) -> None:
-    state.balancer_revision += 1
     state.agenda.at(state.now() + takes, lambda when: _settle(state, touched, when))
 
 
 def _settle(state: State, touched: list[Balanced], when: datetime) -> None:
-    state.balancer_revision += 1
     for item in touched:
         if item.provisioning == "PENDING_DELETE":
             forget(state, item)
@@ -101,7 +99,6 @@ def _settle(state: State, touched: list[Balanced], when: datetime) -> None:
 def forget(state: State, item: Balanced) -> None:
     """Remove an object, with the VIP port that Octavia made itself."""
     state.balanced.pop(item.id, None)
-    state.balancer_revision += 1
     if item.kind == "loadbalancer" and item.body.get(OWNED_PORT):
         delete_port(state, item.body["vip_port_id"])
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from slipway_sandbox.machines.image import CONTAINERD
 from slipway_sandbox.machines.kubernetes.admission import timestamp
 
 _CAPACITY = {
@@ -28,7 +29,7 @@ def node_info(release: str, boot_id: str, machine_id: str) -> dict[str, str]:
     return {
         "architecture": "amd64",
         "bootID": boot_id,
-        "containerRuntimeVersion": "containerd://1.6.20",
+        "containerRuntimeVersion": f"containerd://{CONTAINERD}",
         "kernelVersion": "6.1.0-emulated",
         "kubeProxyVersion": release,
         "kubeletVersion": release,
@@ -41,16 +42,9 @@ def node_info(release: str, boot_id: str, machine_id: str) -> dict[str, str]:
 
 def node_conditions(*, network_ready: bool, previous: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
     """status.conditions; those of the previous status keep their transition times while they hold."""
-    ready = (
-        ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
-        if network_ready
-        else (
-            "Ready",
-            "False",
-            "KubeletNotReady",
-            _NO_NETWORK,
-        )
-    )
+    ready = ("Ready", "False", "KubeletNotReady", _NO_NETWORK)
+    if network_ready:
+        ready = ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
     before = {item["type"]: item for item in previous}
     conditions = []
     for kind, status, reason, message in (*((k, "False", r, m) for k, r, m in _PRESSURES), ready):
@@ -70,7 +64,7 @@ def node_conditions(*, network_ready: bool, previous: list[dict[str, Any]], now:
 
 
 def node_status(
-    release: str, addresses: list[dict[str, str]], info: dict[str, str], conditions: list[dict[str, Any]]
+    addresses: list[dict[str, str]], info: dict[str, str], conditions: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """A whole status."""
     return {
@@ -79,5 +73,5 @@ def node_status(
         "capacity": _CAPACITY,
         "conditions": conditions,
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
-        "nodeInfo": info | {"kubeletVersion": release},
+        "nodeInfo": info,
     }

@@ -9,7 +9,7 @@ from slipway_sandbox.machines.kubernetes.statuses import no_such_path
 
 @dataclass(frozen=True)
 class Target:
-    """A resource path. `group` and `version` are the path's, also where `resource` serves another (eviction)."""
+    """What a path names; empty where it names none: no namespace, all objects, the object itself."""
 
     resource: Resource
     namespace: str

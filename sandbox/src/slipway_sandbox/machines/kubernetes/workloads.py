@@ -142,11 +142,9 @@ class Workloads:
     def _new_pod(self, owner: Object, resource: str, name: str, node: str | None) -> None:
         template = owner["spec"]["template"]
         metadata = self._metadata(owner, resource, name, template)
-        metadata["labels"] = metadata["labels"] | {
-            "pod-template-generation": str(owner["metadata"].get("generation", 1))
-        }
         spec = dict(template["spec"])
         if node:
+            metadata["labels"]["pod-template-generation"] = str(owner["metadata"].get("generation", 1))
             spec["nodeName"] = node
             exists = [{"key": key, "operator": "Exists"} for key in _DAEMONS_TOLERATE]
             spec["tolerations"] = [*(spec.get("tolerations") or []), *exists]

@@ -37,7 +37,6 @@ from slipway_sandbox.machines.process import Process, Program
 from slipway_sandbox.machines.tls import client_context
 
 _FAILURES = (aiohttp.ClientError, ssl.SSLError, OSError, TimeoutError, ValueError)
-_PROGRAM_LIMIT = 10_000_000
 
 T = TypeVar("T")
 RunCommand = Callable[[tuple[str, ...]], Executed]
@@ -62,8 +61,8 @@ class Agent(Program):
     async def _install(self, url: str) -> None:
         """As the installer in user data does it: until it succeeds, saying on the console what stands in the way."""
         target = self.process.argv[-1]
-        wanted = json.loads(self.process.file(BOOTSTRAP_PATH, "cannot install the agent"))["program_sha256"]
-        authority = json.loads(self.process.file(BOOTSTRAP_PATH, "cannot install the agent"))["ca_pem"]
+        bootstrap = json.loads(self.process.file(BOOTSTRAP_PATH, "cannot install the agent"))
+        wanted, authority = bootstrap["program_sha256"], bootstrap["ca_pem"]
         pause = 1.0
         while self.host.digest(target) != wanted:
             try:
@@ -71,8 +70,7 @@ class Agent(Program):
                 context = client_context(authority, None, None)
                 async with self.world.http.get(url, ssl=context, timeout=aiohttp.ClientTimeout(total=30)) as answer:
                     answer.raise_for_status()
-                    program = await answer.content.read(_PROGRAM_LIMIT)
-                    program += await answer.content.read(_PROGRAM_LIMIT)
+                    program = await answer.read()
                 digest = hashlib.sha256(program).hexdigest()
                 if digest != wanted:
                     raise ValueError(f"its SHA-256 is {digest}, expected {wanted}")

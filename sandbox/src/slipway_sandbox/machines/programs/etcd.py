@@ -11,7 +11,7 @@ import yaml
 from aiohttp import web
 
 from slipway_sandbox.machines.certificates import decide_pair_fault, decide_refusal
-from slipway_sandbox.machines.etcd_cluster import CannotJoin, EtcdCluster, RunningMember
+from slipway_sandbox.machines.etcd_cluster import VERSION, CannotJoin, EtcdCluster, RunningMember
 from slipway_sandbox.machines.loopback import Answer, Endpoint
 from slipway_sandbox.machines.process import Exited, Process, Program
 from slipway_sandbox.machines.tls import server_context
@@ -197,8 +197,10 @@ class Seat:
             healthy = cluster.has_quorum
             body = {"health": "true" if healthy else "false", "reason": "" if healthy else "RAFT NO LEADER"}
             return (200 if healthy else 503), json.dumps(body)
-        if path in ("/livez", "/version"):
+        if path == "/livez":
             return 200, "ok"
+        if path == "/version":
+            return 200, json.dumps({"etcdserver": VERSION, "etcdcluster": f"{VERSION.rpartition('.')[0]}.0"})
         if path == "/readyz":
             return (200, "ok") if cluster.serves(self.member_id) else (503, "[-]linearizable_read failed")
         if path == "/metrics":

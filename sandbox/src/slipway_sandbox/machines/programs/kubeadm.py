@@ -29,6 +29,7 @@ _PKI = (
 )
 _KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf", "kubelet.conf")
 _OF_THE_ENDPOINT = ("admin.conf", "super-admin.conf", "kubelet.conf")
+_OF_ETCD = ("caFile", "certFile", "keyFile")
 _VERSIONS = ("kubeadm.k8s.io/v1beta3", "kubeadm.k8s.io/v1beta4")
 
 
@@ -90,6 +91,9 @@ def _read(host: EmulatedHost, path: str) -> Configuration:
     configuration = Configuration(kinds["ClusterConfiguration"], kinds.get("InitConfiguration", {}))
     if not configuration.cluster.get("kubernetesVersion"):
         raise Kubeadm("error: could not fetch a Kubernetes version from the internet: set kubernetesVersion")
+    external = configuration.cluster.get("etcd", {}).get("external", {})
+    if lacking := [key for key in ("endpoints", *_OF_ETCD) if not external.get(key)]:
+        raise Kubeadm(f"error: etcd.external has no {', '.join(lacking)} (etcd on controllers is not emulated)")
     if not configuration.address:
         raise Kubeadm("error: unable to select an IP from default routes: set localAPIEndpoint.advertiseAddress")
     return configuration
@@ -97,8 +101,8 @@ def _read(host: EmulatedHost, path: str) -> Configuration:
 
 def _check_pki(host: EmulatedHost, configuration: Configuration) -> None:
     missing = [name for name in _PKI if not host.exists(f"{configuration.pki}/{name}")]
-    external = configuration.cluster.get("etcd", {}).get("external", {})
-    missing += [external[key] for key in ("caFile", "certFile", "keyFile") if not host.exists(external.get(key, "-"))]
+    external = configuration.cluster["etcd"]["external"]
+    missing += [external[key] for key in _OF_ETCD if not host.exists(external[key])]
     if missing:
         raise Kubeadm(f"error execution phase control-plane: couldn't load certificates or keys: {', '.join(missing)}")
     authority = host.read_file(f"{configuration.pki}/ca.crt") or ""

@@ -217,7 +217,7 @@ class Kubelet(Program):
         ]
         info = node_info(self._release, self.host.boot_id(), self.host.machine_id)
         conditions = node_conditions(network_ready=self._has_network(), previous=previous, now=self.host.now())
-        return node_status(self._release, addresses, info, conditions)
+        return node_status(addresses, info, conditions)
 
 
 def _check_files(process: Process, config: dict[str, Any]) -> None:

@@ -10,17 +10,16 @@ Json = dict[str, Any]
 def control_plane(cluster: Json, address: str, port: int) -> Iterator[tuple[str, Json]]:
     """(name, manifest) of the three pods, from a ClusterConfiguration."""
     pki = str(cluster.get("certificatesDir", "/etc/kubernetes/pki"))
-    networking = cluster.get("networking", {})
     yield "kube-apiserver", _pod(cluster, "kube-apiserver", _api_server_flags(cluster, pki, address, port), pki, port)
-    flags = _controller_manager_flags(cluster, pki, networking)
+    flags = _controller_manager_flags(cluster, pki)
     yield "kube-controller-manager", _pod(cluster, "kube-controller-manager", flags, pki, 10257)
     yield "kube-scheduler", _pod(cluster, "kube-scheduler", _scheduler_flags(), pki, 10259)
 
 
 def _api_server_flags(cluster: Json, pki: str, address: str, port: int) -> dict[str, str]:
     networking = cluster.get("networking", {})
-    etcd = cluster.get("etcd", {}).get("external")
-    flags = {
+    etcd = cluster["etcd"]["external"]
+    return {
         "advertise-address": address,
         "allow-privileged": "true",
         "authorization-mode": "Node,RBAC",
@@ -37,6 +36,10 @@ def _api_server_flags(cluster: Json, pki: str, address: str, port: int) -> dict[
         "requestheader-extra-headers-prefix": "X-Remote-Extra-",
         "requestheader-group-headers": "X-Remote-Group",
         "requestheader-username-headers": "X-Remote-User",
+        "etcd-cafile": etcd["caFile"],
+        "etcd-certfile": etcd["certFile"],
+        "etcd-keyfile": etcd["keyFile"],
+        "etcd-servers": ",".join(etcd["endpoints"]),
         "secure-port": str(port),
         "service-account-issuer": f"https://kubernetes.default.svc.{networking.get('dnsDomain', 'cluster.local')}",
         "service-account-key-file": f"{pki}/sa.pub",
@@ -45,17 +48,10 @@ def _api_server_flags(cluster: Json, pki: str, address: str, port: int) -> dict[
         "tls-cert-file": f"{pki}/apiserver.crt",
         "tls-private-key-file": f"{pki}/apiserver.key",
     }
-    if etcd:
-        flags["etcd-servers"] = ",".join(etcd["endpoints"])
-        names = {"caFile": "etcd-cafile", "certFile": "etcd-certfile", "keyFile": "etcd-keyfile"}
-        flags |= {flag: etcd[key] for key, flag in names.items() if key in etcd}
-    else:
-        flags["etcd-servers"] = "https://127.0.0.1:2379"
-    return flags | _extra(cluster, "apiServer")
 
 
-def _controller_manager_flags(cluster: Json, pki: str, networking: Json) -> dict[str, str]:
-    config = "/etc/kubernetes/controller-manager.conf"
+def _controller_manager_flags(cluster: Json, pki: str) -> dict[str, str]:
+    config, networking = "/etc/kubernetes/controller-manager.conf", cluster.get("networking", {})
     flags = {
         "authentication-kubeconfig": config,
         "authorization-kubeconfig": config,
@@ -75,7 +71,7 @@ def _controller_manager_flags(cluster: Json, pki: str, networking: Json) -> dict
     if networking.get("podSubnet"):
         flags |= {"allocate-node-cidrs": "true", "cluster-cidr": networking["podSubnet"]}
         flags["service-cluster-ip-range"] = networking.get("serviceSubnet", "10.96.0.0/12")
-    return flags | _extra(cluster, "controllerManager")
+    return flags
 
 
 def _scheduler_flags() -> dict[str, str]:
@@ -98,8 +94,7 @@ def _extra(cluster: Json, component: str) -> dict[str, str]:
 
 def _pod(cluster: Json, name: str, flags: dict[str, str], pki: str, port: int) -> Json:
     component = {"kube-apiserver": "apiServer", "kube-controller-manager": "controllerManager"}.get(name, "scheduler")
-    extra = _extra(cluster, component)
-    flags = flags | extra
+    flags = flags | _extra(cluster, component)
     volumes = _volumes(cluster, name, component, flags, pki)
     image = f"{cluster.get('imageRepository', 'registry.k8s.io')}/{name}:{cluster['kubernetesVersion']}"
     address = flags.get("advertise-address", "127.0.0.1")

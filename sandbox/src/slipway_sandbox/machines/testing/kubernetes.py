@@ -96,7 +96,7 @@ class KubernetesEndpoint:
     def _node_status(self, ready: bool) -> dict[str, Any]:
         conditions = node_conditions(network_ready=ready, previous=[], now=self._now())
         info = node_info(self.model.release, boot_id="boot-1", machine_id="machine-1")
-        return node_status(self.model.release, [{"type": "InternalIP", "address": "127.0.0.1"}], info, conditions)
+        return node_status([{"type": "InternalIP", "address": "127.0.0.1"}], info, conditions)
 
 
 @contextlib.asynccontextmanager
