@@ -4,6 +4,8 @@ SHELL := /bin/bash
 UV := $(shell command -v uv 2>/dev/null || echo .slipway/uv/bin/uv)
 RUN := $(UV) run --frozen --all-packages
 PYTEST_WORKERS ?= 2
+# Where the environment forbids bytecode, each of the many processes that tests start compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:  ## what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from slipway_addon_manager import store
 from slipway_addon_manager.app import Parts, build_service
 from slipway_addon_manager.settings import Settings
-from slipway_addon_manager.store import metadata
 from slipway_addon_manager.testing import ENDPOINT, FakeCluster, FakeClusters, FakeSigning, some_releases
 from slipway_chassis.clock import SteppingClock
 from slipway_chassis.ids import new_id
+from slipway_chassis.inline_sqlite import an_inline_database
 from slipway_chassis.outbox import Outgoing
 from slipway_chassis.service import Service
 from slipway_chassis.signing import KeptCredentials
-from slipway_chassis.testing import a_database
 from slipway_contracts.addon_manager import AddonState
 from slipway_contracts.api import ClusterSpecChanged
 from slipway_contracts.envelope import Event, parse_event, sequence_text
@@ -97,8 +97,6 @@ class Stage:
 
     async def states(self) -> dict[str, AddonState]:
         """What was last said of each addon that is there."""
-        from slipway_addon_manager import store
-
         async with self.service.database.reading() as session:
             return {name: each.state for name, each in (await store.progress_of(session, CLUSTER)).items()}
 
@@ -111,7 +109,7 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     clock = SteppingClock()
-    database = await a_database(tmp_path, metadata)
+    database = await an_inline_database(tmp_path / "addon_manager.db", store.metadata)
     signing, clusters = FakeSigning(clock), FakeClusters()
     parts = Parts(
         clock=clock,

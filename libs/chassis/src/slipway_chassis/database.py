@@ -4,7 +4,7 @@ SQLite transactions that write begin with BEGIN IMMEDIATE: with the driver's own
 read-modify-writes are lost without an error.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -97,13 +97,18 @@ class UtcDateTime(TypeDecorator[datetime]):
 class Database:
     """One service's database. `transaction` writes, `reading` reads from one snapshot and blocks nobody."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, compiled: MutableMapping[Any, Any] | None = None) -> None:
+        """`compiled` is where SQLite's compiled statements are kept, if several databases share them."""
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             if parsed.database in (None, "", ":memory:"):
                 raise ValueError("an in-memory SQLite database has one connection; name a file")
-            self.engine = create_async_engine(url, connect_args={"isolation_level": None, "timeout": 30})
+            self.engine = create_async_engine(
+                url,
+                connect_args={"isolation_level": None, "timeout": 30},
+                execution_options={} if compiled is None else {"compiled_cache": compiled},
+            )
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         else:

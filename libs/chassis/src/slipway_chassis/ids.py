@@ -19,6 +19,11 @@ def new_id(now: datetime, source: random.Random | None = None) -> str:
     return str(UUID(int=value))
 
 
+def first_id(moment: datetime) -> str:
+    """Not greater than any id made at this moment or later, and greater than all made a millisecond earlier."""
+    return str(UUID(int=int(moment.timestamp() * 1000) << 80))
+
+
 def replica_name() -> str:
     """What this process is called in its leases, log and traces: its host and its process id."""
     return f"{socket.gethostname()}-{os.getpid()}"

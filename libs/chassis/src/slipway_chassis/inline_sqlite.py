@@ -6,17 +6,23 @@ to services, and would only be slow in production.
 """
 
 import sqlite3
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, MetaData, event, pool
+from sqlalchemy import URL, Connection, MetaData, create_engine, event, pool
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.util import LRUCache
 
 from slipway_chassis.database import Database
 from slipway_chassis.tables import CHASSIS
 
 registry.register("sqlite.inline", __name__, "InlineDialect")
+
+_COMPILED: LRUCache[Any, Any] = LRUCache(2000)
+"""Statements as they were compiled, for all databases of this process: tests make hundreds of these."""
 
 _FAST = ("journal_mode=WAL", "synchronous=OFF", "busy_timeout=0", "wal_autocheckpoint=10000")
 
@@ -36,11 +42,20 @@ class _Connection(sqlite3.Connection):
 
 
 class InlineDialect(SQLiteDialect_pysqlite):
-    """The plain driver of the standard library, behind SQLAlchemy's asynchronous interface."""
+    """The plain driver of the standard library, behind SQLAlchemy's asynchronous interface.
+
+    All of them are equal: what one compiled serves the databases of the next test too.
+    """
 
     driver = "inline"
     is_async = True
     supports_statement_cache = True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InlineDialect)
+
+    def __hash__(self) -> int:
+        return hash(InlineDialect)
 
     @classmethod
     def get_pool_class(cls, url: URL) -> type[pool.Pool]:  # noqa: ARG003  SQLAlchemy's signature
@@ -59,10 +74,31 @@ def in_memory(name: str) -> str:
 
 async def an_inline_database(place: Path | str, *metadata: MetaData) -> Database:
     """A database in this file or memory with the chassis' tables and these; whoever asks for it closes it."""
-    database = Database(f"sqlite+inline:///{place}")
+    database = Database(f"sqlite+inline:///{place}", compiled=_COMPILED)
     event.listen(database.engine.sync_engine, "connect", _connected)
-    await database.create_all(CHASSIS, *metadata)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(_create_all, CHASSIS, *metadata)
     return database
+
+
+def _create_all(connection: Connection, *metadata: MetaData) -> None:
+    known = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
+    for name, statement in _schema(*metadata).items():
+        if name not in known:
+            connection.exec_driver_sql(statement)
+
+
+@lru_cache
+def _schema(*metadata: MetaData) -> Mapping[str, str]:
+    """By the names of tables and indexes, the statements that make them: worked out once in a process."""
+    engine = create_engine("sqlite://")
+    for each in metadata:
+        each.create_all(engine)
+    with engine.begin() as connection:
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
+        found = {row.name: row.sql for row in rows}
+    engine.dispose()
+    return found
 
 
 def _connected(connection: Any, _record: Any) -> None:

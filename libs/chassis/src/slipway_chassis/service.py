@@ -49,8 +49,9 @@ class Reconciler(Protocol):
     async def reconcile(self, lease: Lease) -> timedelta | None:
         """Observe, decide, commit intent, take effect, commit the result.
 
-        Returns when to look again; None: the object is gone and its row leaves the queue. Raises RetryLater or
-        GiveUp with a reason; any other exception is a mistake of ours, logged and retried with backoff.
+        Returns when to look again; None: the object is gone and its row leaves the queue, unless it was marked dirty
+        meanwhile. Raises RetryLater or GiveUp with a reason; any other exception is a mistake of ours, logged and
+        retried with backoff.
         """
         ...
 
@@ -228,11 +229,10 @@ class Service:
                 return
             if refusal is not None and lease.kind != RESYNC_KIND:
                 await self._by_kind[lease.kind].refused(session, lease.key, refusal)
-            if delay is None:
-                await work.forget(session, lease.kind, lease.key)
+            if delay is None and await work.forget(session, lease):
                 return
             now = self.clock.now()
-            await work.release(session, lease, due_at=now + delay, now=now, error=error)
+            await work.release(session, lease, due_at=now + (delay or timedelta(0)), now=now, error=error)
 
         await self._commit(give_back)
 

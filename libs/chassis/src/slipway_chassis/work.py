@@ -182,9 +182,11 @@ async def release(
     )
 
 
-async def forget(session: AsyncSession, kind: str, key: str) -> None:
-    """The object does not exist any more."""
-    await session.execute(delete(work).where(work.c.kind == kind, work.c.key == key))
+async def forget(session: AsyncSession, lease: Lease) -> bool:
+    """The object does not exist any more; False, and nothing happens, when it was marked dirty meanwhile."""
+    ours = (work.c.fence == lease.fence) & (work.c.version == lease.version)
+    result = await session.execute(delete(work).where(_OBJECT, ours).returning(work.c.key), _place(lease))
+    return result.first() is not None
 
 
 async def next_due(session: AsyncSession, kinds: Sequence[str]) -> datetime | None:

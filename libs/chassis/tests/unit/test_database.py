@@ -1,4 +1,4 @@
-"""When a database counts as away: then messages wait, instead of going to the dead letters."""
+"""When a database counts as away: then messages wait, instead of going to the dead letters; and how one is made."""
 
 import resource
 from collections.abc import Iterator
@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Column, Index, MetaData, String, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from slipway_chassis import work
 from slipway_chassis.clock import SystemClock
-from slipway_chassis.database import Database, is_away
+from slipway_chassis.database import Database, UtcDateTime, is_away
+from slipway_chassis.inline_sqlite import an_inline_database
 from slipway_chassis.testing import a_database
 
 
@@ -71,3 +73,18 @@ def no_room() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_an_inline_database_has_its_tables_and_keeps_what_is_in_them(tmp_path: Path) -> None:
+    tables = MetaData()
+    letters = Table("letters", tables, Column("letter", String(1), primary_key=True), Column("at", UtcDateTime))
+    Index("ix_letters_at", letters.c.at)
+    for letter in "ab":
+        database = await an_inline_database(tmp_path / "letters.db", tables)
+        async with database.transaction() as session:
+            await session.execute(insert(letters).values(letter=letter))
+            found = (await session.execute(select(letters.c.letter).order_by(letters.c.letter))).scalars().all()
+            indexes = (await session.execute(text("SELECT name FROM sqlite_master WHERE type = 'index'"))).scalars()
+            assert "ix_letters_at" in set(indexes)
+        await database.close()
+    assert found == ["a", "b"]

@@ -211,6 +211,25 @@ async def test_work_marked_dirty_meanwhile_is_due_again_at_once(builder: Any, cl
         assert await work.next_due(session, ["cluster"]) == clock.now()
 
 
+async def test_what_is_heard_of_while_it_is_forgotten_is_looked_at_again(builder: Any, clock: SteppingClock) -> None:
+    api, _ = await builder("api", region="global")
+    healer, reconciler = await builder("healer")
+    message = await say(api, a_cluster_spec("c1"))
+    async with healer.transaction() as session:
+        await work.mark_dirty(session, "cluster", "c1", clock.now())
+    unhindered = reconciler.reconcile
+
+    async def reconcile(lease: work.Lease) -> timedelta | None:
+        reconciler.reconcile = unhindered
+        delay: timedelta | None = await unhindered(lease)
+        await healer.receive(message.document)
+        return delay
+
+    reconciler.reconcile = reconcile
+    await drain(healer)
+    assert reconciler.seen == [("c1", 1)]
+
+
 async def test_who_lost_the_lease_commits_nothing(builder: Any, clock: SteppingClock) -> None:
     healer, _ = await builder("healer")
     async with healer.transaction() as session:

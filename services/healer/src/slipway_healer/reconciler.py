@@ -61,14 +61,12 @@ class ClusterReconciler:
         self._metrics = metrics
 
     async def reconcile(self, lease: Lease) -> timedelta | None:
-        """One look; returns when the next one is due."""
+        """One look; returns when the next one is due, None while there is no spec and once the cluster is deleted."""
         service, now = self.service, self.service.clock.now()
         async with service.transaction() as session:
             await work.require(session, lease)
             visit = await begin_visit(session, service.announcer, lease.key, service.region, now)
-            if visit is None:
-                return self._later()
-            if visit.record.deleted:
+            if visit is None or visit.record.deleted:
                 return None
             await self._hold(visit)
             if visit.spec.deletion_requested_at is not None:
@@ -100,7 +98,6 @@ class ClusterReconciler:
         await self._ask_for_list(visit, listed)
         settings, region = self._settings, self.service.region
         bucket = await store.bucket_of(visit.session, region, settings.bucket_size, settings.bucket_refill, visit.now)
-        names = Names(self._random, lambda: new_id(visit.now, self._random), visit.names_taken)
         for spec in visit.all_pools():
             cluster = Cluster(
                 visit.spec.cluster_id,
@@ -111,7 +108,7 @@ class ClusterReconciler:
                 visit.seen.etcd,
             )
             sight = Region(visit.seen.trust, bucket.tokens - visit.tokens, bucket.next_at)
-            await self._heal_pool(visit, spec, cluster, sight, names)
+            await self._heal_pool(visit, spec, cluster, sight)
         if visit.tokens:
             await store.spend(visit.session, region, bucket, visit.tokens)
         await store.save_nodes(visit.session, visit.before, visit.nodes, visit.now)
@@ -119,7 +116,7 @@ class ClusterReconciler:
         visit.record.waits_for = awaited(refusals) or ""
         await say_pools(visit)
 
-    async def _heal_pool(self, visit: Visit, spec: PoolSpec, cluster: Cluster, region: Region, names: Names) -> None:
+    async def _heal_pool(self, visit: Visit, spec: PoolSpec, cluster: Cluster, region: Region) -> None:
         record = visit.pools.get(spec.pool_id)
         if record is None:
             record = PoolRecord(pool_id=spec.pool_id, cluster_id=cluster.cluster_id, spec={})
@@ -132,16 +129,22 @@ class ClusterReconciler:
         for change in decision.changes:
             after[change.node_id] = changed(after[change.node_id], change, spec, self._policy, visit.now)
         visit.nodes = list(after.values())
-        visit.nodes += [
-            minted(mint, spec, cluster.cluster_id, cluster.name, names, self._policy, visit.now)
-            for mint in decision.mint
-        ]
+        for mint in decision.mint:
+            names = await self._names(visit)
+            visit.nodes.append(minted(mint, spec, cluster.cluster_id, cluster.name, names, self._policy, visit.now))
         record.spec = spec.model_dump(mode="json")
         record.memory = store.memory_document(decision.memory)
         visit.tokens += decision.tokens
         visit.refusals[spec.pool_id] = decision.refusals
         if decision.look_again_at is not None:
             visit.times.append(decision.look_again_at)
+
+    async def _names(self, visit: Visit) -> Names:
+        if visit.names is None:
+            given = await store.names_given(visit.session, visit.spec.cluster_id)
+            given |= {node.name for node in visit.nodes}
+            visit.names = Names(self._random, lambda: new_id(visit.now, self._random), given)
+        return visit.names
 
     async def _keep(
         self, visit: Visit, record: PoolRecord, decision: Decision, pool: Pool, cluster: Cluster, region: Region
@@ -165,7 +168,7 @@ class ClusterReconciler:
                 outcome=outcome_of(decision),
             )
         )
-        await store.forget_decisions(visit.session, pool.spec.pool_id, visit.now - store.DECISIONS_KEPT)
+        await store.forget_decisions(visit.session, visit.now - store.DECISIONS_KEPT)
 
     async def _ask_for_list(self, visit: Visit, listed: bool) -> None:
         record, started_at = visit.record, self.service.started_at

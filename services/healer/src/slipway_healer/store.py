@@ -15,6 +15,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, col
 
 from slipway_chassis.database import UtcDateTime
+from slipway_chassis.ids import first_id
 from slipway_chassis.tables import announced
 from slipway_contracts.api import NodeSpec
 from slipway_contracts.healer import Hold, Wanted
@@ -154,12 +155,18 @@ async def nodes_of(session: AsyncSession, cluster_id: str) -> list[Node]:
     return [_node(record) for record in (await session.execute(query)).scalars()]
 
 
-async def former_nodes(session: AsyncSession, cluster_id: str) -> dict[str, str]:
-    """Names by id of the nodes that are gone for good, whatever a late message says."""
-    query = select(col(NodeRecord.node_id), col(NodeRecord.name)).where(
-        col(NodeRecord.cluster_id) == cluster_id, col(NodeRecord.removed_at).is_not(None)
+async def removed_among(session: AsyncSession, node_ids: Collection[str]) -> set[str]:
+    """Which of these nodes are gone for good, whatever a late message says."""
+    query = select(col(NodeRecord.node_id)).where(
+        col(NodeRecord.node_id).in_(node_ids), col(NodeRecord.removed_at).is_not(None)
     )
-    return {row.node_id: row.name for row in await session.execute(query)}
+    return set((await session.execute(query)).scalars())
+
+
+async def names_given(session: AsyncSession, cluster_id: str) -> set[str]:
+    """The names of all nodes that the cluster has or ever had."""
+    query = select(col(NodeRecord.name)).where(col(NodeRecord.cluster_id) == cluster_id)
+    return set((await session.execute(query)).scalars())
 
 
 async def save_nodes(session: AsyncSession, before: Sequence[Node], after: Sequence[Node], now: datetime) -> None:
@@ -203,11 +210,9 @@ async def open_operations(session: AsyncSession, cluster_id: str) -> Sequence[Op
     return (await session.execute(query.order_by(col(OperationRecord.operation_id)))).scalars().all()
 
 
-async def forget_decisions(session: AsyncSession, pool_id: str, before: datetime) -> None:
-    """Drop decisions of a pool that are older."""
-    await session.execute(
-        delete(DecisionRecord).where(col(DecisionRecord.pool_id) == pool_id, col(DecisionRecord.decided_at) < before)
-    )
+async def forget_decisions(session: AsyncSession, before: datetime) -> None:
+    """Drop older ones, of former pools and clusters too; found by their ids, which are in the order of time."""
+    await session.execute(delete(DecisionRecord).where(col(DecisionRecord.decision_id) < first_id(before)))
 
 
 async def stop_repeating(session: AsyncSession, subjects: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from slipway_healer.domain import progress
 from slipway_healer.domain.adoption import merge
 from slipway_healer.domain.model import Node
 from slipway_healer.domain.record import steady
+from slipway_healer.domain.rows import Names
 from slipway_healer.observation import Observed, observe
 from slipway_healer.store import ClusterRecord, OperationRecord, PoolRecord
 
@@ -30,13 +31,14 @@ class Visit:
     now: datetime
     before: list[Node]
     nodes: list[Node]
-    names_taken: frozenset[str]
     pools: dict[str, PoolRecord]
     voice: Voice
     refusals: dict[str, Sequence[Refusal]] = field(default_factory=dict)
     times: list[datetime] = field(default_factory=list)
     """When something has to be looked at again."""
     tokens: int = 0
+    names: Names | None = None
+    """Made when the first node is to be named: a quiet look does not read the names of all nodes that ever were."""
 
     @property
     def spec(self) -> ClusterSpec:
@@ -65,11 +67,10 @@ async def begin_visit(
         record = ClusterRecord(cluster_id=cluster_id, first_seen_at=now, hold_since=now)
         session.add(record)
     before = await store.nodes_of(session, cluster_id)
-    former = await store.former_nodes(session, cluster_id)
-    nodes = merge(before, seen.reported, seen.ended, seen.health, removed=former.keys(), listed_at=seen.listed_at)
+    removed = await store.removed_among(session, [report.node_id for report in seen.reported])
+    nodes = merge(before, seen.reported, seen.ended, seen.health, removed=removed, listed_at=seen.listed_at)
     pools = await store.pools_of(session, cluster_id)
-    taken = frozenset([*former.values(), *(node.name for node in (*before, *nodes))])
-    return Visit(session, record, seen, now, before, nodes, taken, pools, Voice(announcer, session, seen))
+    return Visit(session, record, seen, now, before, nodes, pools, Voice(announcer, session, seen))
 
 
 async def say_pools(visit: Visit) -> None:

@@ -268,3 +268,35 @@ async def test_a_cluster_that_was_not_seen_waits_for_a_round_that_sees_it(stage:
     await stage.region()
     await stage.settle()
     assert len([row for row in stage.rows("pool-worker") if row.wanted is Wanted.REMOVED]) == 1
+
+
+async def test_decisions_are_kept_for_thirty_days_and_those_of_a_former_pool_no_longer(
+    stage: Stage, clock: SteppingClock
+) -> None:
+    controllers, workers = a_pool_spec(Role.CONTROLLER, 1), a_pool_spec(Role.WORKER, 1)
+    await stage.spec(a_cluster_spec(pools=[controllers, workers]))
+    await stage.listing()
+    await stage.region()
+    await stage.act()
+    await stage.spec(a_cluster_spec(generation=2, pools=[controllers]))
+    await stage.act()
+    assert await decided_pools(stage) == {"pool-controller", "pool-worker"}
+    clock.step(timedelta(days=31))
+    await stage.spec(a_cluster_spec(generation=3, pools=[a_pool_spec(Role.CONTROLLER, 2)]))
+    await stage.act()
+    assert await decided_pools(stage) == {"pool-controller"}
+
+
+async def decided_pools(stage: Stage) -> set[str]:
+    async with stage.healer.database.reading() as session:
+        return {each.pool_id for each in (await session.execute(select(DecisionRecord))).scalars()}
+
+
+async def test_a_cluster_without_a_spec_is_not_looked_at_again_and_again(stage: Stage) -> None:
+    await stage.infrastructure()
+    await stage.settle()
+    due_in = await stage.healer.next_due()
+    assert due_in is not None
+    assert due_in > 2 * Settings(region="tokyo").look_every, "only the resync is left"
+    await a_small_cluster(stage)
+    assert len(stage.rows("pool-worker")) == 3

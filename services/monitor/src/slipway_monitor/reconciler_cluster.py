@@ -69,6 +69,8 @@ class ClusterReconciler:
         async with self.database.transaction() as session:
             await work.require(session, lease)
             said = await self.speaker.say(session, scene, conclusions, sight.now)
+        for node_id in scene.records.keys() - {node.state.node_id for node in scene.nodes}:
+            self.heard.forget(node_id)
         if not said:
             self._kept[lease.key] = Kept(lease, replace(scene, record=conclusions.record))
         if scene.deleting:

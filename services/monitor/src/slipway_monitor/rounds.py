@@ -47,7 +47,11 @@ async def observe_servers(cloud: ServerList, known: Known) -> Round:
         missing = {**(known.listed if since is None else {}), **known.unlisted}
         ours = [each for each in page.servers if each.node_id is not None or each.server_id in missing]
         seen = {each.server_id for each in page.servers}
-        doubtful = [(server, project) for server, project in missing.items() if server not in seen]
+        doubtful = [
+            (server, project)
+            for server, project in missing.items()
+            if server not in seen and project not in page.unreached
+        ]
         for server_id, project_id in doubtful[:ASKED_AT_ONCE]:
             ours.append(await _ask(cloud, project_id, server_id))
     except RetryLater as failure:

@@ -136,7 +136,7 @@ async def losses(session: AsyncSession) -> list[NodeRecord]:
 
 
 async def clusters_watched(session: AsyncSession) -> list[ClusterRecord]:
-    """All clusters that are not being deleted."""
+    """All clusters that anything is kept of; `expected` says of which the API should answer."""
     return await _rows(session, ClusterRecord, True)
 
 

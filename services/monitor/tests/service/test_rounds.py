@@ -71,6 +71,19 @@ async def test_clusters_of_a_project_that_cannot_be_listed_are_unseen(stage: Sta
     assert stage.said(RegionObserved)[-1].data.suspicions[0].code == "CloudForbidden"
 
 
+async def test_a_project_that_cannot_be_listed_does_not_stop_the_rounds_over_the_others(stage: Stage) -> None:
+    await stage.bring_up(a_node("w1"))
+    await stage.tell_cluster(a_spec("c2", project_id="other"), an_infrastructure("c2"))
+    await stage.bring_up(a_node("x1", cluster_id="c2"))
+    stage.servers.put("server-x1", project_id="other")
+    await stage.run(15 * SECOND)
+    stage.servers.unreached["other"] = unreachable("CloudForbidden")
+    await stage.skip(6 * MINUTE)  # a full list is due, which asks by id for what it misses
+    await stage.run(15 * SECOND)
+    trust = stage.said(RegionObserved)[-1].data
+    assert (trust.trusted, trust.clusters_unseen) == (True, ("c2",))
+
+
 async def test_a_new_process_on_the_same_database_says_nothing_twice(stage: Stage) -> None:
     await stage.bring_up(*(a_node(f"w{number}") for number in range(1, 4)))
     await stage.run(15 * SECOND)

@@ -251,6 +251,8 @@ async def test_a_removed_node_is_forgotten_and_is_no_trouble_on_its_way_out(stag
     assert stage.said(NodeUnhealthy) == []
     assert [event.data.node_id for event in stage.said(NodeForgotten)] == ["w1"]
     assert stage.said(ClusterRecovered)[-1].data.nodes_total == 4
+    assert stage.api.heard.latest("w1") is None, "what its agent said last is not kept in memory for ever"
+    assert stage.api.heard.latest("w2") is not None
 
 
 async def test_a_deleted_cluster_is_forgotten_without_a_word_of_trouble(stage: Stage) -> None:

@@ -49,6 +49,8 @@ class FakeServers:
         """See the port."""
         self.gets += 1
         self._fail()
+        if project_id in self.unreached:
+            raise self.unreached[project_id]
         found = self.servers.get(server_id)
         return None if found is None or found.gone else found
 
