@@ -98,7 +98,10 @@ class Database:
     """One service's database. `transaction` writes, `reading` reads from one snapshot and blocks nobody."""
 
     def __init__(self, url: str, *, pool_size: int = 10, compiled: MutableMapping[Any, Any] | None = None) -> None:
-        """`compiled` is where SQLite's compiled statements are kept, if several databases share them."""
+        """Errors tell statements without their values, which are people's data.
+
+        `compiled` is where SQLite's compiled statements are kept, if several databases share them.
+        """
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
@@ -106,6 +109,7 @@ class Database:
                 raise ValueError("an in-memory SQLite database has one connection; name a file")
             self.engine = create_async_engine(
                 url,
+                hide_parameters=True,
                 connect_args={"isolation_level": None, "timeout": 30},
                 execution_options={} if compiled is None else {"compiled_cache": compiled},
             )
@@ -113,7 +117,12 @@ class Database:
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         else:
             self.engine = create_async_engine(
-                url, pool_size=pool_size, max_overflow=5, pool_pre_ping=True, connect_args=_IDLE_LIMIT
+                url,
+                hide_parameters=True,
+                pool_size=pool_size,
+                max_overflow=5,
+                pool_pre_ping=True,
+                connect_args=_IDLE_LIMIT,
             )
         self._writing = async_sessionmaker(self.engine, expire_on_commit=False)
         self._refused_writing = False

@@ -217,7 +217,15 @@ class Service:
         span.describe(result=result, reason=refusal.reason.code if refusal is not None else "")
         self.metrics.reconciled.labels(kind=lease.kind, result=result).inc()
         self.metrics.duration.labels(kind=lease.kind).observe((self.clock.now() - began).total_seconds())
-        await self._release(lease, delay, error, refusal)
+        try:
+            await self._release(lease, delay, error, refusal)
+        except Exception as mistake:
+            if refusal is None or is_away(mistake):
+                raise
+            # the reason could not be told: a mistake of ours, which must not stop the other objects either
+            log.exception("Refusal was not told", kind=lease.kind, key=lease.key, reason=refusal.reason.code)
+            told = f"{type(mistake).__name__}: {mistake}"[:500]
+            await self._release(lease, self._backoff(lease.failures), told, None)
 
     async def _release(
         self, lease: Lease, delay: timedelta | None, error: str | None, refusal: RetryLater | GiveUp | None

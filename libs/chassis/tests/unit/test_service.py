@@ -4,8 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from slipway_chassis import facts, outbox, work
+from slipway_chassis import facts, outbox, tables, work
 from slipway_chassis.clock import SteppingClock
 from slipway_chassis.errors import GiveUp, LeaseLost, RetryLater
 from slipway_chassis.inbox import Disposition
@@ -263,6 +264,22 @@ async def test_a_refusal_becomes_a_condition_and_a_time_to_look_again(
     assert await healer.work_once()
     assert reconciler.refusals == [f"c1: {failure.reason.code}"]
     assert await healer.next_due() == again_after
+
+
+async def test_a_reason_that_cannot_be_told_stops_nobody_else(builder: Any, clock: SteppingClock) -> None:
+    healer, reconciler = await builder("healer")
+    reconciler.fail_with = RetryLater(timedelta(seconds=7), "CloudBusy", "the cloud is busy")
+
+    async def refused(_session: Any, _key: str, _refusal: Any) -> None:
+        raise ZeroDivisionError("ours")
+
+    reconciler.refused = refused
+    async with healer.transaction() as session:
+        await work.mark_dirty(session, "cluster", "c1", clock.now())
+    assert await healer.work_once()
+    assert await healer.next_due() < timedelta(seconds=7)
+    async with healer.database.reading() as session:
+        assert (await session.execute(select(tables.work.c.last_error))).scalar_one() == "ZeroDivisionError: ours"
 
 
 async def test_a_mistake_is_retried_with_growing_backoff(builder: Any, clock: SteppingClock) -> None:
