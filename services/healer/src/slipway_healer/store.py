@@ -154,12 +154,11 @@ async def nodes_of(session: AsyncSession, cluster_id: str) -> list[Node]:
     return [_node(record) for record in (await session.execute(query)).scalars()]
 
 
-async def former_nodes(session: AsyncSession, cluster_id: str) -> dict[str, str]:
-    """Names by id of the nodes that are gone for good, whatever a late message says."""
-    query = select(col(NodeRecord.node_id), col(NodeRecord.name)).where(
-        col(NodeRecord.cluster_id) == cluster_id, col(NodeRecord.removed_at).is_not(None)
-    )
-    return {row.node_id: row.name for row in await session.execute(query)}
+async def former_nodes(session: AsyncSession, cluster_id: str) -> dict[str, tuple[str, datetime]]:
+    """Name and end by id of the nodes that are gone for good, whatever a late message says."""
+    columns = (col(NodeRecord.node_id), col(NodeRecord.name), col(NodeRecord.removed_at))
+    query = select(*columns).where(col(NodeRecord.cluster_id) == cluster_id, col(NodeRecord.removed_at).is_not(None))
+    return {row[0]: (row[1], row[2]) for row in await session.execute(query) if row[2] is not None}
 
 
 async def save_nodes(session: AsyncSession, before: Sequence[Node], after: Sequence[Node], now: datetime) -> None:

@@ -66,9 +66,12 @@ async def begin_visit(
         session.add(record)
     before = await store.nodes_of(session, cluster_id)
     former = await store.former_nodes(session, cluster_id)
-    nodes = merge(before, seen.reported, seen.ended, seen.health, removed=former.keys(), listed_at=seen.listed_at)
+    # said after its end: the provisioner's database went back, and has made the node again
+    back = {node_id for node_id, (_, ended_at) in former.items() if seen.said_at.get(node_id, ended_at) > ended_at}
+    removed = former.keys() - back
+    nodes = merge(before, seen.reported, seen.ended, seen.health, removed=removed, listed_at=seen.listed_at)
     pools = await store.pools_of(session, cluster_id)
-    taken = frozenset([*former.values(), *(node.name for node in (*before, *nodes))])
+    taken = frozenset([*(name for name, _ in former.values()), *(node.name for node in (*before, *nodes))])
     return Visit(session, record, seen, now, before, nodes, taken, pools, Voice(announcer, session, seen))
 
 
