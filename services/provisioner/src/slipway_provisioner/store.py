@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Index, MetaData, Text, UniqueConstraint, func, select
+from sqlalchemy import JSON, Index, MetaData, Text, UniqueConstraint, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, col
@@ -115,6 +115,8 @@ class NodeRecord(Row, table=True):
 class EntryState(StrEnum):
     """How far a resource of the ledger is."""
 
+    FOUND = "found"
+    """In the cloud, with a mark that only we make, and without an entry: the ledger had forgotten it."""
     INTENDED = "intended"
     CREATED = "created"
     DELETING = "deleting"
@@ -144,6 +146,11 @@ class LedgerEntry(Row, table=True):
     changed_at: datetime = Field(sa_type=UtcDateTime)
 
 
+def server_key(node_id: str, incarnation: int) -> str:
+    """What a node's server of this incarnation is in the ledger."""
+    return f"server/{node_id}/{incarnation}"
+
+
 class ProjectWatch(Row, table=True):
     """How far the list of servers of one project was read."""
 
@@ -171,23 +178,30 @@ async def nodes_in_project(session: AsyncSession, project_id: str) -> Sequence[N
 
 
 async def ports_lost(session: AsyncSession, node_id: str) -> int:
-    """How many ports of the node are gone by now, deleted by us or behind our back."""
-    query = select(func.count()).where(
-        col(LedgerEntry.node_id) == node_id,
-        col(LedgerEntry.kind) == "port",
-        col(LedgerEntry.state) == EntryState.GONE.value,
+    """How many ports of the node are behind it: deleted by us or behind our back."""
+    query = select(col(LedgerEntry.key), col(LedgerEntry.state)).where(
+        col(LedgerEntry.node_id) == node_id, col(LedgerEntry.kind) == "port"
     )
-    return (await session.execute(query)).scalar_one()
+    return _used_up({int(key.rpartition("/")[2]): state for key, state in await session.execute(query)})
 
 
 async def times_gone(session: AsyncSession, cluster_id: str, key: str) -> int:
-    """How many resources that a cluster had for this are gone by now; the keys of all but the first end in a number."""
-    query = select(func.count()).where(
+    """How many resources that a cluster had for this are behind it; the keys of all but the first end in a number."""
+    query = select(col(LedgerEntry.key), col(LedgerEntry.state)).where(
         col(LedgerEntry.cluster_id) == cluster_id,
         (col(LedgerEntry.key) == key) | col(LedgerEntry.key).startswith(f"{key}/", autoescape=True),
-        col(LedgerEntry.state) == EntryState.GONE.value,
     )
-    return (await session.execute(query)).scalar_one()
+    states = {each.removeprefix(f"{key}/"): state for each, state in await session.execute(query)}
+    return _used_up({1 if number == key else int(number): state for number, state in states.items()})
+
+
+def _used_up(states: dict[int, str]) -> int:
+    """How many numbers are used up: the next one names what is there, or else what is made next.
+
+    The count of what is gone would not do: a ledger that was restored may know of a second port and not of the first.
+    """
+    there = [number for number, state in states.items() if state != EntryState.GONE.value]
+    return min(there) - 1 if there else max(states, default=0)
 
 
 async def entry_for(session: AsyncSession, cluster_id: str, key: str) -> LedgerEntry | None:
@@ -203,7 +217,11 @@ async def entries_of(session: AsyncSession, cluster_id: str, *, node_id: str | N
     )
     if node_id is not None:
         query = query.where(col(LedgerEntry.node_id) == node_id)
-    return (await session.execute(query.order_by(col(LedgerEntry.resource_id)))).scalars().all()
+    return (
+        (await session.execute(query.order_by(col(LedgerEntry.created_at), col(LedgerEntry.resource_id))))
+        .scalars()
+        .all()
+    )
 
 
 async def entry_by_id(session: AsyncSession, cluster_id: str, resource_id: str | None) -> LedgerEntry | None:
