@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slipway_node_agent.config import load_identity
 from slipway_node_agent.effects import Probe, Reply, Wait
 from slipway_node_agent.testing import a_plan
 
@@ -229,3 +230,27 @@ def test_a_member_of_etcd_sends_a_lost_report_again_before_it_waits() -> None:
     assert services.patience == [0, 0]
     services.down = set()
     driver.until(lambda: reported(services, "done"))
+
+
+def test_an_agent_whose_key_the_provisioner_has_forgotten_claims_again_with_it() -> None:
+    services = a_world()
+    finish(services)
+    before = services.claims[-1]["csr_pem"].split()[1]
+    services.refuse["/v1/agent/plan"] = Reply(403, {"title": "this key does not speak for the node"})
+    driver = start(services)
+    driver.until(lambda: len(services.claims) == 2)
+    assert services.claims[-1]["csr_pem"].split()[1] == before
+    del services.refuse["/v1/agent/plan"]
+    asked = len(services.patience)
+    driver.until(lambda: len(services.patience) > asked)
+
+
+def test_an_agent_whose_claim_is_refused_keeps_its_identity_and_does_not_ask_in_a_hot_loop() -> None:
+    services = a_world()
+    finish(services)
+    services.refuse["/v1/agent/plan"] = services.refuse["/v1/agent/claim"] = Reply(403, {"title": "another key"})
+    begun, driver = services.calls, start(services)
+    since = services.host.seconds
+    driver.until(lambda: services.host.seconds - since > 600)
+    assert load_identity(services.host) is not None
+    assert services.calls - begun < 100

@@ -115,6 +115,11 @@ class ChaosBus:
             if link.process is process:
                 self._flush(link)
 
+    def forgotten(self, name: str) -> None:
+        """This process' database went back: of the others it has to know no more than what it is told from now."""
+        for key in [each for each in self._newest if each[0] == name]:
+            del self._newest[key]
+
     def go_away(self) -> None:
         """The broker stops."""
         self._journal.say("RabbitMQ is away")

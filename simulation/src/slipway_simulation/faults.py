@@ -10,7 +10,7 @@ from slipway_contracts.values import Role
 from slipway_sandbox.cloud.faults import Effect, Fault
 from slipway_sandbox.cloud.levers import KillMode
 from slipway_simulation.bus import CALM, Manners
-from slipway_simulation.world import World
+from slipway_simulation.world import STORES, World
 
 _CREATES = (
     ("compute", "POST", "/servers$"),
@@ -37,7 +37,7 @@ class Trouble:
     def begin(self, ingredients: Iterable[str]) -> None:
         """All of these at once."""
         for name in ingredients:
-            (INGREDIENTS | OF_SEVERAL_MEMBERS)[name](self.world, self)
+            (INGREDIENTS | OF_SEVERAL_MEMBERS | OLD_BACKUPS)[name](self.world, self)
 
     def later(self, after: float, what: Callable[[], Any]) -> None:
         """Do something in so many seconds, unless the faults have stopped by then."""
@@ -202,3 +202,22 @@ INGREDIENTS: dict[str, Callable[[World, Trouble], None]] = {
 
 OF_SEVERAL_MEMBERS = {"a dead member of etcd": _dead_etcd_member}
 """What only a cluster survives whose etcd has more than one member."""
+
+
+def _old_backup(name: str) -> Callable[[World, Trouble], None]:
+    def begin(world: World, trouble: Trouble) -> None:
+        def back_up() -> None:
+            if not world.has_begun():
+                trouble.later(1.0, back_up)  # what a backup without the cluster's keys has lost cannot be found again
+                return
+            world.journal.say("A database is backed up", service=name)
+            picture = world.processes[name].store.take_picture()
+            trouble.later(trouble.random.uniform(5, 60), lambda: world.restore(name, picture))
+
+        trouble.later(trouble.random.uniform(0, 60), back_up)
+
+    return begin
+
+
+OLD_BACKUPS = {f"an old backup of {name}": _old_backup(name) for name in STORES}
+"""A service's database goes back to how it was up to a minute ago, and so does what the service knows of the others."""

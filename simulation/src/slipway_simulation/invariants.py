@@ -12,6 +12,7 @@ I9  A fact that is not newer than what a service knows changes no row of its dat
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from slipway_sandbox.cloud.messages import Request
@@ -23,6 +24,9 @@ from slipway_simulation.journal import Journal
 from slipway_simulation.storage import Store
 
 _RESOURCE = "slipway:resource="
+
+STRAYS_FOR = timedelta(seconds=60)
+"""After a restore: so long a request of the process before it may still make what the ledger has forgotten."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Invariants:
     """Those of the story's cluster, until its deletion is asked for."""
     taken: set[str] = field(default_factory=set)
     """Cloud ids of what the story took away behind the provisioner's back."""
+    forgotten: set[str] = field(default_factory=set)
+    """Cloud ids of what an older ledger did not know when it was restored; they must be known again at rest."""
+    went_back_at: datetime | None = None
     _foreign: dict[str, Any] = field(default_factory=dict)
 
     def furnish_foreign(self, tenant: Tenant) -> None:
@@ -126,15 +133,27 @@ class Invariants:
     def check_ledger(self) -> None:
         """I2, from the cloud's side."""
         known = dict(self.ledger.ask("SELECT resource_id, state FROM ledger"))
+        since = self.journal.now() - self.went_back_at if self.went_back_at is not None else STRAYS_FOR
         for marked in self.marked():
             state = known.get(marked.resource_id or "")
-            if state is None:
+            if state in (None, "gone") and since < STRAYS_FOR:
+                self.forgotten.add(marked.cloud_id)
+            elif marked.cloud_id in self.forgotten:
+                continue
+            elif state is None:
                 self.journal.violated(f"I2: {marked} is not in the ledger")
             elif state == "gone":
                 self.journal.violated(f"I2: {marked} exists, and the ledger says that it is gone")
 
+    def went_back(self) -> None:
+        """The ledger has been restored from an old backup: what it has forgotten is no longer a violation at once."""
+        self.went_back_at = self.journal.now()
+        self.check_ledger()
+
     def check_kept(self) -> None:
-        """I2, from the ledger's side: what was created and not taken by the story is there."""
+        """I2 at rest, from the ledger's side: what was created and not taken by the story is there."""
+        self.forgotten.clear()
+        self.check_ledger()
         there = {marked.cloud_id for marked in self.marked()} | set(self.cloud.state.balanced)
         there |= set(self.cloud.state.groups)
         for name, cloud_id in self.ledger.ask("SELECT name, cloud_id FROM ledger WHERE state = 'created'"):

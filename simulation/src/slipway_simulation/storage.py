@@ -31,6 +31,16 @@ class Store:
         self._look.close()
         await self.database.close()
 
+    def take_picture(self) -> sqlite3.Connection:
+        """A copy of what is committed now."""
+        picture = sqlite3.connect(":memory:")
+        self._look.backup(picture)
+        return picture
+
+    def go_back(self, picture: sqlite3.Connection) -> None:
+        """The database is again as it was when the picture was taken. Nobody may be using it."""
+        picture.backup(self._look)
+
     @property
     def rows_written(self) -> int:
         """Rows inserted, changed or deleted so far, by anybody."""

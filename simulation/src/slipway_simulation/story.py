@@ -84,6 +84,15 @@ def a_plot_of_lost_members(seed: int) -> Plot:
     return Plot(counts, ("a dead member of etcd", *others), 120.0, random=random)
 
 
+def a_plot_of_an_old_backup(service: str, seed: int) -> Plot:
+    """A service's database goes back while a cluster of 1+1+1 is made and scaled, in every second seed healed too."""
+    random = Random(f"{seed}/backup")
+    others = ("a dead worker",) if seed % 2 == 0 else ()
+    counts = {Role.ETCD: 1, Role.CONTROLLER: 1, Role.WORKER: 1}
+    ingredients = (f"an old backup of {service}", *others)
+    return Plot(counts, ingredients, 120.0, scale_to=random.choice((2, 0)), random=random)
+
+
 async def live(world: World, plot: Plot) -> None:
     """The whole story. Raises Violated."""
     world.journal.say("Once upon a time", plot=plot.describe())

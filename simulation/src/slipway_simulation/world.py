@@ -1,6 +1,7 @@
 """One region with all that belongs to it, put together from one seed."""
 
 import asyncio
+import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ from slipway_simulation.virtual_time import LoopClock
 
 EXPECTED = (crash.Crashed, Problem, RetryLater, GiveUp)
 """What may end unheard when the process that asked is killed: deaths and refusals. Anything else is a mistake."""
+
+RESTORE_TAKES = 5.0
+"""Seconds that a service is stopped for the restore of its database."""
 
 STORES: dict[str, Any] = {
     "api": slipway_api.store.metadata,
@@ -122,6 +126,20 @@ class World:
         error = context.get("exception")
         if not isinstance(error, EXPECTED):
             self.journal.violated(f"nobody heard of {context.get('message')}: {error!r}")
+
+    def has_begun(self) -> bool:
+        """Whether the cluster is known and has its keys."""
+        return bool(self.processes["provisioner"].store.ask("SELECT 1 FROM cluster_keys LIMIT 1"))
+
+    def restore(self, name: str, picture: sqlite3.Connection) -> None:
+        """A service's database goes back to an earlier picture; the service is stopped for it, and starts again."""
+        process = self.processes[name]
+        self.journal.say("A database goes back to an old backup", service=name)
+        process.kill("restore", RESTORE_TAKES)
+        process.store.go_back(picture)
+        self.bus.forgotten(name)
+        if name == "provisioner":
+            self.invariants.went_back()
 
     def strike(self, role: Role, mode: KillMode) -> None:
         """The server of a node of this role dies, if there is one that runs."""

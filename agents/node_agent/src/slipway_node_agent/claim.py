@@ -50,6 +50,17 @@ def ensure_claimed(host: Host, config: AgentConfig, bootstrap: Bootstrap) -> Doi
             return
 
 
+def claim_again(host: Host, bootstrap: Bootstrap) -> Doing[None]:
+    """One claim with the key that the agent has: the provisioner may have forgotten it, with all of its last hours."""
+    try:
+        host.log("Claiming this node again", node=bootstrap.node_id, url=bootstrap.url)
+        key = _ensure_key(host)
+        claimed = yield from Provisioner(bootstrap.url, bootstrap.node_id).claim(_claim(host, bootstrap, key))
+        _store_identity(host, bootstrap, key, claimed)
+    except ServiceFailed as failure:
+        host.log("Claim failed", url=bootstrap.url, cause=failure.message)
+
+
 def decide_skew(local: datetime, server: str, travel: float) -> float | None:
     """Seconds that the local clock is ahead of the server's, whose answer took `travel` seconds; None if unreadable."""
     try:

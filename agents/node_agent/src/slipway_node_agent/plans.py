@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from slipway_node_agent.claim import ensure_claimed
+from slipway_node_agent.claim import claim_again, ensure_claimed
 from slipway_node_agent.config import AgentConfig, Bootstrap, load_bootstrap
 from slipway_node_agent.effects import Doing, Wait
 from slipway_node_agent.errors import NewerPlan, StepFailed
@@ -18,6 +18,9 @@ from slipway_node_agent.run import Run
 from slipway_node_agent.scrub import Scrubber, decide_secrets
 from slipway_node_agent.services import Provisioner, ServiceFailed
 from slipway_node_agent.steps import apply_step
+
+FORBIDDEN = 403
+"""The answer to a key that the provisioner does not know for this node."""
 
 SHORTEST_POLL = 1.0
 """Seconds between two questions for a plan, should the server not hold them back."""
@@ -68,6 +71,8 @@ class _PlanLoop:
         except ServiceFailed as failure:
             pause = self.backoff.next(failure.retry_after)
             self.host.log("No plan", after=self.revision, cause=failure.message, again_in=round(pause, 1))
+            if failure.status == FORBIDDEN:
+                yield from claim_again(self.host, self.bootstrap)
             yield Wait(pause)
             return None
         if plan is None:

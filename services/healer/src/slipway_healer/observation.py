@@ -27,6 +27,8 @@ class Observed:
     infrastructure: ClusterInfrastructure | None
     is_deleted: bool
     reported: tuple[NodeState, ...]
+    said_at: dict[str, datetime]
+    """When the provisioner said what is reported, by node id."""
     ended: dict[str, NodeState]
     health: dict[str, NodeHealth]
     addons: dict[str, AddonState]
@@ -50,6 +52,7 @@ async def observe(session: AsyncSession, cluster_id: str, region: str) -> Observ
         # an end by absence from a list is not the provisioner's word that nothing is left in the cloud
         is_deleted=infrastructure is not None and infrastructure.phase is InfrastructurePhase.DELETED,
         reported=tuple(state.body for state in states if not state.ended),
+        said_at={state.body.node_id: state.time for state in states if not state.ended},
         ended={state.body.node_id: state.body for state in states if state.ended},
         health={fact.body.node_id: fact.body for fact in _of(known, NodeHealth) if not fact.ended},
         addons={fact.body.addon: fact.body for fact in _of(known, AddonState) if not fact.ended},

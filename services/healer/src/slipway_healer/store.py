@@ -155,12 +155,12 @@ async def nodes_of(session: AsyncSession, cluster_id: str) -> list[Node]:
     return [_node(record) for record in (await session.execute(query)).scalars()]
 
 
-async def removed_among(session: AsyncSession, node_ids: Collection[str]) -> set[str]:
-    """Which of these nodes are gone for good, whatever a late message says."""
-    query = select(col(NodeRecord.node_id)).where(
+async def removed_among(session: AsyncSession, node_ids: Collection[str]) -> dict[str, datetime]:
+    """Which of these nodes are gone for good, whatever a late message says, and since when."""
+    query = select(col(NodeRecord.node_id), col(NodeRecord.removed_at)).where(
         col(NodeRecord.node_id).in_(node_ids), col(NodeRecord.removed_at).is_not(None)
     )
-    return set((await session.execute(query)).scalars())
+    return {row[0]: row[1] for row in await session.execute(query) if row[1] is not None}
 
 
 async def names_given(session: AsyncSession, cluster_id: str) -> set[str]:

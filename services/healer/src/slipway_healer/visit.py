@@ -67,7 +67,10 @@ async def begin_visit(
         record = ClusterRecord(cluster_id=cluster_id, first_seen_at=now, hold_since=now)
         session.add(record)
     before = await store.nodes_of(session, cluster_id)
-    removed = await store.removed_among(session, [report.node_id for report in seen.reported])
+    ended_at = await store.removed_among(session, [report.node_id for report in seen.reported])
+    # said after its end: the provisioner's database went back, and has made the node again
+    back = {node_id for node_id, ended in ended_at.items() if seen.said_at.get(node_id, ended) > ended}
+    removed = ended_at.keys() - back
     nodes = merge(before, seen.reported, seen.ended, seen.health, removed=removed, listed_at=seen.listed_at)
     pools = await store.pools_of(session, cluster_id)
     return Visit(session, record, seen, now, before, nodes, pools, Voice(announcer, session, seen))

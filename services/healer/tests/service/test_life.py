@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from slipway_contracts.healer import ClusterHold, Hold, NodeTable, PoolAtTarget, PoolBelowTarget, PoolRemoved, Wanted
 from slipway_contracts.operations import OperationState
-from slipway_contracts.provisioner import InfrastructurePhase, ServerState
+from slipway_contracts.provisioner import InfrastructurePhase, NodePhase, ServerState
 from slipway_contracts.resync import ClusterFactsAnnounced
 from slipway_contracts.testing import a_cluster_spec, a_pool_spec
 from slipway_contracts.values import Role
@@ -52,6 +52,23 @@ async def test_a_create_operation_succeeds_when_nodes_infrastructure_and_addons_
     assert percents == sorted(percents)
     last = {event.subject: event for event in stage.said if isinstance(event.data, NodeTable)}
     assert all(isinstance(event, PoolAtTarget) for event in last.values())
+
+
+async def test_a_removed_node_that_the_provisioner_has_again_is_removed_again(stage: Stage) -> None:
+    """Its database went back to an old backup, and the node table of that time still wants the node."""
+    await created(stage)
+    before = {row.node_id: row for row in stage.rows("pool-worker")}
+    pools = [a_pool_spec(Role.ETCD, 3), a_pool_spec(Role.CONTROLLER, 1), a_pool_spec(Role.WORKER, 2)]
+    await stage.spec(a_cluster_spec(pools=pools, generation=2, operation_id="operation-2"))
+    await stage.act()
+    (gone,) = before.keys() - {row.node_id for row in stage.rows("pool-worker")}
+    stage.clock.step(timedelta(seconds=1))
+    await stage.node(gone, row=before[gone], phase=NodePhase.PROVISIONED, server_state=ServerState.ACTIVE)
+    await stage.region()
+    await stage.settle()
+    assert sorted(row.wanted for row in stage.rows("pool-worker")) == [Wanted.PRESENT, Wanted.PRESENT, Wanted.REMOVED]
+    await stage.act()
+    assert len(stage.rows("pool-worker")) == 2
 
 
 async def test_a_worker_whose_server_is_gone_is_replaced_by_a_new_node(stage: Stage) -> None:

@@ -45,7 +45,7 @@ from slipway_provisioner.plan_traces import reporting
 from slipway_provisioner.plan_watch import PlanWatch
 from slipway_provisioner.store_agents import AgentRow, is_token
 from slipway_provisioner.store_keys import read_cluster_keys
-from slipway_provisioner.store_plans import PlanRow, mark_handed_out, profiles_of, read_plan, record_report
+from slipway_provisioner.store_plans import PlanRow, mark_handed_out, overtake, profiles_of, read_plan, record_report
 
 log = structlog.get_logger()
 
@@ -188,6 +188,14 @@ class AgentApi:
     async def _newer_plan(self, peer: PeerIdentity, after: int) -> Answer | None:
         async with self._reading() as session:
             await _require_agent(session, peer)
+            row = await session.get(PlanRow, peer.name)
+            behind = row is not None and row.revision < after
+        if behind:
+            # the agent has a plan that our database, restored from a backup, has forgotten
+            log.warning("An agent knows a newer plan than we do", node_id=peer.name, revision=after)
+            async with self._transaction() as session:
+                await overtake(session, peer.name, after)
+        async with self._reading() as session:
             row = await session.get(PlanRow, peer.name)
             if row is None or row.revision <= after:
                 return None

@@ -31,6 +31,7 @@ from slipway_provisioner.etcd_membership import EtcdMemberships
 from slipway_provisioner.handlers import Handlers
 from slipway_provisioner.ledger import Ledger
 from slipway_provisioner.ledger_check import LedgerCheck
+from slipway_provisioner.ledger_recovery import LedgerRecovery
 from slipway_provisioner.node_effects import NodeEffects
 from slipway_provisioner.node_removal import NodeRemoval
 from slipway_provisioner.onboarding import Onboarding
@@ -84,12 +85,13 @@ def build_service(settings: Settings, parts: Parts) -> Service:
         announcer=Announcer(NAME, settings.region, parts.clock),
         cloud=parts.cloud,
         kubernetes=parts.kubernetes,
-        ledger=Ledger(parts.database, parts.cloud, parts.clock, parts.random, settings.settle_for),
+        ledger=Ledger(parts.database, parts.cloud, parts.clock, settings.settle_for),
     )
     onboarding = Onboarding(parts.region.agent_url, parts.authorities.services_pem, parts.program, parts.master)
     accesses = Accesses(context, parts.master)
     clusters = Clusters(context)
     planner = Planner(context, parts.releases, onboarding, parts.master)
+    recovery = LedgerRecovery(context)
     effects = NodeEffects(context, planner, NodeRemoval(context, accesses), EtcdMemberships(context))
     return Service(
         name=NAME,
@@ -104,11 +106,12 @@ def build_service(settings: Settings, parts: Parts) -> Service:
                 clusters,
                 ClusterParts(context, clusters, parts.master, build_endpoint(parts.region, parts.cloud)),
                 ControlPlane(context, clusters, accesses),
-                ClusterDeletion(context, clusters, accesses),
+                ClusterDeletion(context, clusters, accesses, recovery),
             ),
             TableReconciler(context),
             NodeReconciler(context, effects),
             ServersReconciler(context),
+            recovery,
         ),
         lease_for=settings.lease_for,
         random=parts.random,

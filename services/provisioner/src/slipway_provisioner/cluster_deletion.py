@@ -11,23 +11,27 @@ from slipway_chassis.work import Lease
 from slipway_contracts.provisioner import InfrastructurePhase, NodePhase, Remainder
 from slipway_contracts.values import Mover, Reason
 from slipway_provisioner.access import Accesses
+from slipway_provisioner.cluster_parts import SPREAD
 from slipway_provisioner.cluster_store import Clusters
 from slipway_provisioner.context import Context, cluster_record
 from slipway_provisioner.domain import reasons
 from slipway_provisioner.domain.model import BALANCER_PARTS, Found, Kind
+from slipway_provisioner.ledger_recovery import LedgerRecovery
+from slipway_provisioner.ports import Conflict
 from slipway_provisioner.store import ClusterRecord, LedgerEntry, NodeRecord, entries_of, entry_by_id, nodes_of
 from slipway_provisioner.store_keys import forget_cluster_keys
 
 log = structlog.get_logger()
 
 GOES: tuple[tuple[Kind, ...], ...] = (
+    (Kind.SERVER,),
     (Kind.LOAD_BALANCER,),
     BALANCER_PARTS,
     (Kind.FLOATING_IP,),
     (Kind.PORT,),
     (Kind.SECURITY_GROUP, Kind.SERVER_GROUP),
 )
-"""In which order the shared parts go, after all nodes."""
+"""In which order the shared parts go, after all nodes; a server that is still there is one of a forgotten node."""
 
 NODES_POLL = timedelta(seconds=5)
 """Each node that is gone makes the cluster dirty; this is for the case that it was lost."""
@@ -36,10 +40,11 @@ NODES_POLL = timedelta(seconds=5)
 class ClusterDeletion:
     """Removes all that the ledger has of a cluster."""
 
-    def __init__(self, context: Context, clusters: Clusters, accesses: Accesses) -> None:
+    def __init__(self, context: Context, clusters: Clusters, accesses: Accesses, recovery: LedgerRecovery) -> None:
         self._context = context
         self._clusters = clusters
         self._accesses = accesses
+        self._recovery = recovery
 
     async def reconcile(self, lease: Lease, cluster: ClusterRecord) -> timedelta | None:
         """One turn of the deletion; None when nothing is left."""
@@ -49,7 +54,8 @@ class ClusterDeletion:
             await self._say_remaining(lease, cluster, entries, nodes)
             return NODES_POLL
         try:
-            await self._parts_gone(lease, entries)
+            await self._groups_known(lease, cluster)
+            await self._parts_gone(lease, cluster, entries)
             strays = await self._verify(lease, cluster)
         except (RetryLater, GiveUp) as refusal:
             _, left = await self._observe(cluster)
@@ -73,7 +79,12 @@ class ClusterDeletion:
             nodes = await nodes_of(session, cluster.cluster_id)
             return nodes, await entries_of(session, cluster.cluster_id)
 
-    async def _parts_gone(self, lease: Lease, entries: Sequence[LedgerEntry]) -> None:
+    async def _groups_known(self, lease: Lease, cluster: ClusterRecord) -> None:
+        """Server groups carry no mark: those that the ledger does not have are looked for by their names."""
+        for role in SPREAD:
+            await self._recovery.enter_unmarked(lease, cluster, Kind.SERVER_GROUP, f"server_group/{role}", role.value)
+
+    async def _parts_gone(self, lease: Lease, cluster: ClusterRecord, entries: Sequence[LedgerEntry]) -> None:
         for kinds in GOES:
             for entry in entries:
                 if Kind(entry.kind) not in kinds:
@@ -81,13 +92,24 @@ class ClusterDeletion:
                 if kinds is BALANCER_PARTS:
                     await self._context.ledger.mark_gone(lease, entry)
                 else:
-                    await self._context.ledger.ensure_gone(lease, entry)
+                    await self._part_gone(lease, cluster, entry)
+
+    async def _part_gone(self, lease: Lease, cluster: ClusterRecord, entry: LedgerEntry) -> None:
+        try:
+            await self._context.ledger.ensure_gone(lease, entry)
+        except Conflict:
+            # by what the ledger knows nothing uses it any more
+            await self._recovery.enter(lease, cluster, await self._marked(cluster))
+            raise
 
     async def _verify(self, lease: Lease, cluster: ClusterRecord) -> tuple[Found, ...]:
-        """List what still carries the cluster's mark: late work of ours is deleted, what is not ours is returned."""
+        """List what still carries the cluster's mark: what is ours is deleted, what is not ours is returned."""
         strays = []
         late = False
-        for found in await self._context.cloud.list_marked(cluster.project_id, cluster.cluster_id):
+        marked = await self._marked(cluster)
+        if await self._recovery.enter(lease, cluster, marked):
+            raise RetryLater(reasons.WHILE, "WaitingForDeletion", "What the ledger had forgotten is being deleted")
+        for found in marked:
             async with self._context.database.reading() as session:
                 entry = await entry_by_id(session, cluster.cluster_id, found.resource_id)
             if entry is None:
@@ -100,6 +122,9 @@ class ClusterDeletion:
         if late:
             raise RetryLater(reasons.WHILE, "WaitingForDeletion", "The last resources are being deleted")
         return tuple(strays)
+
+    async def _marked(self, cluster: ClusterRecord) -> tuple[Found, ...]:
+        return await self._context.cloud.list_marked(cluster.project_id, cluster.cluster_id)
 
     async def _name_strays(self, lease: Lease, cluster: ClusterRecord, strays: Sequence[Found]) -> None:
         reason = reasons.reason(

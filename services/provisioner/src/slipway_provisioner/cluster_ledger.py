@@ -9,7 +9,7 @@ from slipway_provisioner.context import Context
 from slipway_provisioner.domain.model import Kind, Mark, Order
 from slipway_provisioner.ledger import Ordering, Purpose
 from slipway_provisioner.ports import Ordered
-from slipway_provisioner.store import ClusterRecord, EntryState, LedgerEntry, entries_under
+from slipway_provisioner.store import ClusterRecord, EntryState, LedgerEntry, newest_under
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,7 @@ class ClusterLedger:
     async def _newest(self, key: str) -> tuple[str, LedgerEntry | None]:
         """The numbered key of the resource that is not gone, or of the one to come, and the former's entry."""
         async with self.context.database.reading() as session:
-            entries = await entries_under(session, self.cluster.cluster_id, key)
-        number = 1 + sum(entry.state == EntryState.GONE.value for entry in entries)
-        numbered = key if number == 1 else f"{key}/{number}"
-        return numbered, next((entry for entry in entries if entry.key == numbered), None)
+            return await newest_under(session, self.cluster.cluster_id, key)
 
     def _purpose(self, kind: Kind, numbered: str) -> Purpose:
         cluster = self.cluster

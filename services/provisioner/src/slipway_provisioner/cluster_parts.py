@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from slipway_chassis import crash
+from slipway_chassis import crash, work
 from slipway_chassis.regions import Reach
 from slipway_chassis.work import Lease
 from slipway_contracts.api import ClusterSpec
@@ -12,7 +12,7 @@ from slipway_contracts.provisioner import InfrastructurePhase
 from slipway_contracts.values import Role
 from slipway_provisioner.cluster_ledger import ClusterLedger
 from slipway_provisioner.cluster_store import Clusters
-from slipway_provisioner.context import Context
+from slipway_provisioner.context import LEDGER, Context
 from slipway_provisioner.crypto import MasterKey
 from slipway_provisioner.domain import reasons
 from slipway_provisioner.domain.endpoint import Rules, decide_members, same_members
@@ -55,6 +55,7 @@ class ClusterParts:
         """All parts exist and the right controllers are behind the endpoint; raises what that still waits for."""
         due = "load_balancer" not in cluster.done or self._is_check_due(cluster)
         if due:
+            await self._compare_ledger(lease, cluster)
             await self._make_whole(lease, spec, cluster)
         parts = ClusterLedger(self._context, lease, cluster)
         if not await self._members(lease, cluster, parts, look=due):
@@ -66,6 +67,11 @@ class ClusterParts:
     def _is_check_due(self, cluster: ClusterRecord) -> bool:
         checked_at = cluster.parts_checked_at
         return checked_at is None or self._context.now() >= checked_at + self._context.settings.parts_check_every
+
+    async def _compare_ledger(self, lease: Lease, cluster: ClusterRecord) -> None:
+        """What the ledger may have forgotten in this project is looked for now and then."""
+        async with self._context.holding(lease) as session:
+            await work.ensure_scheduled(session, LEDGER, cluster.project_id, self._context.now())
 
     async def _make_whole(self, lease: Lease, spec: ClusterSpec, cluster: ClusterRecord) -> None:
         await self._clusters.enter(lease, cluster, InfrastructurePhase.BUILDING)

@@ -20,8 +20,8 @@ from slipway_provisioner.ports import Cloud, KubernetesApi
 from slipway_provisioner.settings import Settings
 from slipway_provisioner.store import ClusterRecord, NodeRecord, nodes_of
 
-CLUSTER, TABLE, NODE, SERVERS = "cluster", "table", "node", "servers"
-"""The kinds of objects in the work queue: by cluster id, `<cluster id>/<pool id>`, node id, project id."""
+CLUSTER, TABLE, NODE, SERVERS, LEDGER = "cluster", "table", "node", "servers", "ledger"
+"""The kinds of objects in the work queue: by cluster id, `<cluster id>/<pool id>`, node id, and project id twice."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
-"""How the ledger and the cloud are kept one: intent before each create, adoption after a crash, deletion verified.
+"""How the ledger and the cloud are kept one: intent before each create, adoption of what is there, deletion verified.
 
 Nothing is created that the ledger does not name first, nothing is deleted that does not carry the ledger's mark, and
-an entry is gone only when the cloud has positively said so.
+an entry is gone only when the cloud has positively said so. A ledger that was restored from a backup has forgotten what
+was made since: a resource's id follows from what it is for, so it is looked for before it is made a first time too.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from random import Random
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,10 +16,9 @@ from slipway_chassis import crash, work
 from slipway_chassis.clock import Clock
 from slipway_chassis.database import Database
 from slipway_chassis.errors import GiveUp, RetryLater
-from slipway_chassis.ids import new_id
 from slipway_chassis.work import Lease
 from slipway_provisioner.domain.model import Found, Kind, Mark, Order
-from slipway_provisioner.domain.naming import resource_name
+from slipway_provisioner.domain.naming import resource_id_of, resource_name
 from slipway_provisioner.domain.reasons import being_deleted, outcome_unknown, still_there
 from slipway_provisioner.ports import Cloud, Conflict, OutcomeUnknown
 from slipway_provisioner.store import EntryState, LedgerEntry, entry_for
@@ -46,13 +45,17 @@ class Purpose:
 
     def mark(self, resource_id: str) -> Mark:
         """By what the resource is recognised."""
-        return Mark(resource_id, self.cluster_id, self.node_id, self.incarnation)
+        return Mark(resource_id, self.cluster_id, self.node_id, self.incarnation, self.key)
 
     def name(self, resource_id: str) -> str:
         """The resource's name; a server's is the node's, which is its host name too."""
         if self.kind is Kind.SERVER:
             return self.label
         return resource_name(self.cluster_name, self.label, resource_id)
+
+
+_ADOPTABLE = frozenset({EntryState.INTENDED.value, EntryState.FOUND.value})
+"""Entries whose resource may be in the cloud without a record of its id."""
 
 
 Ordering = Callable[[AsyncSession, str, Mark], Awaitable[Order]]
@@ -62,11 +65,10 @@ Ordering = Callable[[AsyncSession, str, Mark], Awaitable[Order]]
 class Ledger:
     """The ledger of one region, with the cloud beside it."""
 
-    def __init__(self, database: Database, cloud: Cloud, clock: Clock, random: Random, settle: timedelta) -> None:
+    def __init__(self, database: Database, cloud: Cloud, clock: Clock, settle: timedelta) -> None:
         self._database = database
         self._cloud = cloud
         self._clock = clock
-        self._random = random
         self._settle = settle
 
     async def ensure(self, lease: Lease, purpose: Purpose, ordering: Ordering) -> str:
@@ -76,12 +78,15 @@ class Ledger:
             entry = await entry_for(session, purpose.cluster_id, purpose.key)
             if entry is not None and entry.state == EntryState.CREATED.value and entry.cloud_id:
                 return entry.cloud_id
-            if entry is not None and entry.state != EntryState.INTENDED.value:
+            if entry is not None and entry.state == EntryState.GONE.value:
+                await self._change(session, entry, state=EntryState.INTENDED.value, cloud_id=None)
+            if entry is not None and entry.state not in _ADOPTABLE:
                 raise being_deleted(entry.name)
             tried_at = entry.attempted_at if entry is not None else None
             known = entry is not None
             entry = entry or self._intend(session, purpose)
-        if known:
+        # a second server is refused by the cloud, for the first one has the port
+        if known or purpose.kind is not Kind.SERVER:
             found = await self._adoptable(entry)
             if found is not None:
                 return await self._created(lease, purpose, entry, found.cloud_id)
@@ -91,7 +96,7 @@ class Ledger:
 
     def _intend(self, session: AsyncSession, purpose: Purpose) -> LedgerEntry:
         now = self._clock.now()
-        resource_id = new_id(now, self._random)
+        resource_id = resource_id_of(purpose.cluster_id, purpose.key)
         entry = LedgerEntry(
             resource_id=resource_id,
             cluster_id=purpose.cluster_id,

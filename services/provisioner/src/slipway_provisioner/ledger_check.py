@@ -57,7 +57,11 @@ class LedgerCheck:
         for each in found:
             entry = entries.get(each.resource_id or "") or by_cloud_id.get(each.cloud_id)
             subject = f"{each.kind.value} {each.cloud_id} ({each.name})"
-            if entry is None:
+            if entry is None and each.is_ours:
+                message = f"Slipway made it for cluster {cluster.name}, and the ledger has forgotten it: it went back"
+                remedy = "Nothing: within minutes it is found again, and adopted or deleted"
+                findings.append(warning("Forgotten", subject, message, remedy))
+            elif entry is None:
                 message = (
                     f"It carries the tag of cluster {cluster.name} and is not in the ledger: Slipway did not make it"
                 )

@@ -19,7 +19,7 @@ from slipway_provisioner.node_evidence import NodeEvidence
 from slipway_provisioner.node_removal import NodeRemoval
 from slipway_provisioner.observing import NodeLook
 from slipway_provisioner.planning import Planner
-from slipway_provisioner.store import EntryState, entry_for, ports_lost
+from slipway_provisioner.store import EntryState, entry_for, ports_lost, server_key
 from slipway_provisioner.store_agents import end_token
 
 log = structlog.get_logger()
@@ -62,7 +62,7 @@ class NodeEffects:
         node, row = look.node, look.row
         async with self._context.database.reading() as session:
             number = 1 + await ports_lost(session, node.node_id)
-        purpose = self._purpose(look, Kind.PORT, f"port/{{node}}/{number}", row.name)
+        purpose = self._purpose(look, Kind.PORT, f"port/{node.node_id}/{number}", row.name)
 
         async def ordering(session: AsyncSession, name: str, mark: Mark) -> Order:
             group = await self._cloud_id(session, node.cluster_id, f"security_group/{node.role}")
@@ -87,8 +87,7 @@ class NodeEffects:
 
     async def _make_server(self, lease: Lease, look: NodeLook) -> timedelta | None:
         node, row = look.node, look.row
-        key = f"server/{{node}}/{node.incarnation}"
-        purpose = self._purpose(look, Kind.SERVER, key, node.name)
+        purpose = self._purpose(look, Kind.SERVER, server_key(node.node_id, node.incarnation), node.name)
 
         async def ordering(session: AsyncSession, name: str, mark: Mark) -> Order:
             assert node.port_id is not None, "a node is in CREATING only with its port"
@@ -114,6 +113,8 @@ class NodeEffects:
             stored = await node_record(session, node.node_id)
             assert stored is not None, "a node that has a lease has a record"
             stored.server_id, stored.server_state = server_id, ServerState.BUILDING.value
+            # a server that was adopted was perhaps made before a backup was restored, which does not know its token
+            await self._planner.user_data(session, look)
             await self._context.look_at_servers(session, node.project_id)
         return AGAIN
 
@@ -212,7 +213,7 @@ class NodeEffects:
         node = look.node
         assert look.spec is not None, "a node is made only under a known spec"
         return Purpose(
-            key=key.format(node=node.node_id),
+            key=key,
             kind=kind,
             cluster_id=node.cluster_id,
             cluster_name=look.spec.name,

@@ -17,7 +17,7 @@ from slipway_provisioner.domain.model import Kind
 from slipway_provisioner.domain.phases import NodeFacts
 from slipway_provisioner.domain.progress import PlanView
 from slipway_provisioner.plan_progress import plan_view
-from slipway_provisioner.store import ClusterRecord, LedgerEntry, NodeRecord, entries_of
+from slipway_provisioner.store import ClusterRecord, LedgerEntry, NodeRecord, entries_of, server_key
 from slipway_provisioner.store_agents import AgentRow
 from slipway_provisioner.store_plans import PlanRow
 
@@ -76,11 +76,14 @@ class NodeLook:
         return tuple(entry for entry in self.entries if entry.kind == Kind.SERVER.value)
 
     def leaving(self) -> tuple[LedgerEntry, ...]:
-        """What has to go in this phase: everything, or for a new incarnation only the servers."""
+        """What has to go in this phase: everything, or for a new incarnation only the servers of earlier ones."""
+        servers = self.servers()
         if self.phase is NodePhase.REMOVING:
-            servers = self.servers()
             return (*servers, *(entry for entry in self.entries if entry not in servers))
-        return self.servers() if self.phase is NodePhase.REPLACING else ()
+        if self.phase is NodePhase.REPLACING:
+            coming = server_key(self.node.node_id, self.row.incarnation)
+            return tuple(entry for entry in servers if entry.key != coming)
+        return ()
 
     def wants_drain(self) -> bool:
         """Whether it is worth asking Kubernetes if this node's pods can leave."""

@@ -54,8 +54,8 @@ class Cloud(Protocol):
         """Ask for its deletion; not there (404) is fine. Conflict while something else still uses it."""
         ...
 
-    async def list_marked(self, project_id: str, cluster_id: str) -> tuple[Found, ...]:
-        """Everything in the project that carries the cluster's mark, of all kinds that can carry one."""
+    async def list_marked(self, project_id: str, cluster_id: str | None = None) -> tuple[Found, ...]:
+        """Everything in the project with the mark of the cluster, or of any, of all kinds that can carry one."""
         ...
 
     async def servers(self, project_id: str, changes_since: datetime | None) -> tuple[ServerView, ...]:

@@ -37,6 +37,10 @@ class Settings(ServiceSettings):
     parts_check_every: timedelta = timedelta(minutes=2)
     """Load balancer, floating IP and security group rules of a cluster are looked for again, so that what somebody
     deleted is made again; about ten calls of the cloud."""
+    ledger_check_every: timedelta = timedelta(minutes=10)
+    """All that carries our marks in a project is compared with the ledger; one list of each kind."""
+    forgotten_kept_for: timedelta = timedelta(minutes=30)
+    """What a restored ledger had forgotten waits so long for somebody who wants it: three repetitions of all facts."""
     endpoint_drain_limit: timedelta = timedelta(seconds=60)
     """A controller that leaves gets no new connections for so long before its server goes: kube-apiserver's own limit
     of an ordinary request (--request-timeout)."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Index, MetaData, Text, UniqueConstraint, bindparam, func, select
+from sqlalchemy import JSON, Index, MetaData, Text, UniqueConstraint, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, col
@@ -115,6 +115,8 @@ class NodeRecord(Row, table=True):
 class EntryState(StrEnum):
     """How far a resource of the ledger is."""
 
+    FOUND = "found"
+    """In the cloud, with a mark that only we make, and without an entry: the ledger had forgotten it."""
     INTENDED = "intended"
     CREATED = "created"
     DELETING = "deleting"
@@ -144,6 +146,11 @@ class LedgerEntry(Row, table=True):
     changed_at: datetime = Field(sa_type=UtcDateTime)
 
 
+def server_key(node_id: str, incarnation: int) -> str:
+    """What a node's server of this incarnation is in the ledger."""
+    return f"server/{node_id}/{incarnation}"
+
+
 class ProjectWatch(Row, table=True):
     """How far the list of servers of one project was read."""
 
@@ -164,7 +171,7 @@ _UNDER = select(LedgerEntry).where(
 _THERE = (
     select(LedgerEntry)
     .where(_OF_CLUSTER, col(LedgerEntry.state) != EntryState.GONE.value)
-    .order_by(col(LedgerEntry.resource_id))
+    .order_by(col(LedgerEntry.created_at), col(LedgerEntry.resource_id))
 )
 _THERE_OF_NODE = _THERE.where(col(LedgerEntry.node_id) == bindparam("of_node"))
 _NODES = (
@@ -188,19 +195,33 @@ async def nodes_in_project(session: AsyncSession, project_id: str) -> Sequence[N
 
 
 async def ports_lost(session: AsyncSession, node_id: str) -> int:
-    """How many ports of the node are gone by now, deleted by us or behind our back."""
-    query = select(func.count()).where(
-        col(LedgerEntry.node_id) == node_id,
-        col(LedgerEntry.kind) == "port",
-        col(LedgerEntry.state) == EntryState.GONE.value,
+    """How many ports of the node are behind it: deleted by us or behind our back."""
+    query = select(col(LedgerEntry.key), col(LedgerEntry.state)).where(
+        col(LedgerEntry.node_id) == node_id, col(LedgerEntry.kind) == "port"
     )
-    return (await session.execute(query)).scalar_one()
+    return _used_up({int(key.rpartition("/")[2]): state for key, state in await session.execute(query)})
 
 
-async def entries_under(session: AsyncSession, cluster_id: str, key: str) -> Sequence[LedgerEntry]:
-    """All that a cluster ever had for this, gone or not; the keys of all but the first end in a number."""
+async def newest_under(session: AsyncSession, cluster_id: str, key: str) -> tuple[str, LedgerEntry | None]:
+    """Of all that a cluster ever had for this: the key of what is there, or of what is made next, and its entry.
+
+    The keys of all but the first end in a number.
+    """
     values = {"of_cluster": cluster_id, "of_key": key, "of_numbered": f"{key.replace('_', '|_')}/%"}
-    return (await session.execute(_UNDER, values)).scalars().all()
+    entries = (await session.execute(_UNDER, values)).scalars().all()
+    states = {1 if each.key == key else int(each.key.removeprefix(f"{key}/")): each.state for each in entries}
+    number = 1 + _used_up(states)
+    numbered = key if number == 1 else f"{key}/{number}"
+    return numbered, next((each for each in entries if each.key == numbered), None)
+
+
+def _used_up(states: dict[int, str]) -> int:
+    """How many numbers are used up: the next one names what is there, or else what is made next.
+
+    The count of what is gone would not do: a ledger that was restored may know of a second port and not of the first.
+    """
+    there = [number for number, state in states.items() if state != EntryState.GONE.value]
+    return min(there) - 1 if there else max(states, default=0)
 
 
 async def entry_for(session: AsyncSession, cluster_id: str, key: str) -> LedgerEntry | None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import JSON, LargeBinary, Text, delete, select
@@ -20,6 +20,9 @@ from slipway_provisioner.store import Row
 
 LOG_TAIL_LIMIT = 16_000
 """Characters of a failed command's output that are kept."""
+
+FIRST_REVISION = datetime(2026, 1, 1, tzinfo=UTC)
+"""Revisions are counted in seconds from here; agents name them with nine digits at most."""
 
 REPORT_EVERY = timedelta(seconds=60)
 """An unfinished plan is reported at least so often."""
@@ -59,7 +62,10 @@ class PlanRow(Row, table=True):
 async def store_plan(
     session: AsyncSession, master: MasterKey, cluster_id: str, node_id: str, plan: RenderedPlan, now: datetime
 ) -> int:
-    """Keep the node's plan; the revision grows only when its content changed. Returns the revision."""
+    """Keep the node's plan; the revision grows only when its content changed. Returns the revision.
+
+    It is the time in seconds: what is made after an old backup was restored is newer than what the backup lacks.
+    """
     row = await session.get(PlanRow, node_id)
     digest, profiles = plan.digest, plan.signed
     if row is not None and row.digest == digest:
@@ -70,7 +76,7 @@ async def store_plan(
         row = PlanRow(
             node_id=node_id,
             cluster_id=cluster_id,
-            revision=1,
+            revision=_next_revision(0, now),
             digest=digest,
             sealed=sealed,
             titles=titles,
@@ -79,7 +85,7 @@ async def store_plan(
         )
         session.add(row)
     else:
-        row.revision += 1
+        row.revision = _next_revision(row.revision, now)
         row.digest, row.sealed, row.titles, row.profiles = digest, sealed, titles, profiles
     row.traceparent, row.traced_at = telemetry.passed_on() or (None, None)
     await session.flush()
@@ -98,6 +104,13 @@ async def read_plan(session: AsyncSession, master: MasterKey, node_id: str) -> P
         steps=tuple(PlanStep.model_validate(step) for step in steps),
         traceparent=row.traceparent,
     )
+
+
+async def overtake(session: AsyncSession, node_id: str, revision: int) -> None:
+    """The node's plan gets a revision above this one; its agent applies it again."""
+    row = await session.get(PlanRow, node_id, with_for_update=True)
+    if row is not None and row.revision < revision:
+        row.revision = revision + 1
 
 
 async def mark_handed_out(session: AsyncSession, node_id: str, now: datetime) -> None:
@@ -155,6 +168,10 @@ def waiting_steps(row: PlanRow) -> list[StepReport]:
 async def forget_plan(session: AsyncSession, node_id: str) -> None:
     """The node is gone, or it gets another server, on which nothing was applied yet."""
     await session.execute(delete(PlanRow).where(col(PlanRow.node_id) == node_id))
+
+
+def _next_revision(last: int, now: datetime) -> int:
+    return max(last + 1, int((now - FIRST_REVISION).total_seconds()))
 
 
 def _place(node_id: str) -> str:

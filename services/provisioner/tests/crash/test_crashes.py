@@ -1,7 +1,7 @@
 """The process is killed at every side effect of a cluster's life and started again: nothing twice, nothing left."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,15 @@ async def survive(bench: Bench, seconds: float) -> None:
             bench.start()
 
 
+async def heard(bench: Bench, say: Callable[[], Awaitable[None]]) -> None:
+    """Somebody says something; killed before its acknowledgement, the process gets it again."""
+    while True:
+        try:
+            return await say()
+        except crash.Crashed:
+            bench.start()
+
+
 async def until(bench: Bench, done: Callable[[Bench], bool]) -> None:
     """Let time pass until it is so, bounded."""
     for _ in range(LIMIT):
@@ -75,13 +84,16 @@ def is_gone(bench: Bench) -> bool:
 async def live(bench: Bench) -> None:
     """Create 1+1+1, give the controller a new server, delete."""
     spec = a_cluster()
-    await bench.want(spec)
+    await heard(bench, lambda: bench.want(spec))
     for role in Role:
-        await bench.table(role, *rows_of(spec, role, bench.clock.now()))
+        rows = rows_of(spec, role, bench.clock.now())
+        await heard(bench, lambda role=role, rows=rows: bench.table(role, *rows))  # type: ignore[misc]
     await until(bench, is_up)
-    await bench.table(Role.CONTROLLER, a_row(Role.CONTROLLER, incarnation=2, now=bench.clock.now()))
+    again = a_row(Role.CONTROLLER, incarnation=2, now=bench.clock.now())
+    await heard(bench, lambda: bench.table(Role.CONTROLLER, again))
     await until(bench, is_replaced)
-    await bench.want(a_cluster(generation=2, deletion_requested_at=bench.clock.now()))
+    deleted = a_cluster(generation=2, deletion_requested_at=bench.clock.now())
+    await heard(bench, lambda: bench.want(deleted))
     await until(bench, is_gone)
 
 

@@ -160,6 +160,16 @@ async def test_a_plan_is_handed_out_once_for_each_revision(bench: Interfaces) ->
     assert (await agent.ask("GET", "plan", after=1)).status == 200
 
 
+async def test_an_agent_that_knows_a_newer_plan_than_a_restored_database_gets_a_newer_one(bench: Interfaces) -> None:
+    agent = await a_caller(bench, Role.CONTROLLER)
+    await agent.claim()
+    await bench.plan(Role.CONTROLLER)
+    answer = await agent.ask("GET", "plan", after=7)
+    assert isinstance(answer.body, dict)
+    assert Plan.model_validate(answer.body).revision == 8
+    assert (await agent.ask("GET", "plan", after=8, wait=0)).status == 204
+
+
 async def test_a_question_for_a_plan_is_held_for_a_while(bench: Interfaces) -> None:
     agent = await a_caller(bench, Role.WORKER)
     await agent.claim()

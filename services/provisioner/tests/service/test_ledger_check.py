@@ -5,6 +5,7 @@ from datetime import timedelta
 from slipway_chassis.errors import RetryLater
 from slipway_chassis.findings import Finding
 from slipway_provisioner.domain.model import Kind, Mark, PortOrder
+from slipway_provisioner.domain.naming import resource_id_of
 from slipway_provisioner.ledger_check import LedgerCheck
 from slipway_provisioner.testing.bench import Bench
 from slipway_provisioner.testing.builders import CLUSTER, PROJECT, a_cluster
@@ -39,6 +40,13 @@ async def test_what_carries_the_clusters_tag_and_is_not_ours_is_named(establishe
     (finding,) = await look(established)
     assert finding.code == "NotInLedger"
     assert foreign in finding.subject
+
+
+async def test_what_the_ledger_has_forgotten_is_named(established: Bench) -> None:
+    key = "port/node-9/1"
+    mark = Mark(resource_id_of(CLUSTER, key), CLUSTER, "node-9", key=key)
+    await established.cloud.create(PROJECT, PortOrder("forgotten", mark, "network-1"))
+    assert await codes(established) == ["Forgotten"]
 
 
 async def test_a_cloud_that_does_not_answer_is_a_finding_and_not_an_empty_cloud(established: Bench) -> None:

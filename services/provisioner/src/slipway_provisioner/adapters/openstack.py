@@ -11,13 +11,12 @@ from slipway_contracts.values import Mover, Role
 from slipway_provisioner.adapters.resources import (
     RESOURCES,
     body_of,
-    carries_cluster,
     found_of,
     member_of,
     server_of,
 )
 from slipway_provisioner.adapters.sessions import Sessions
-from slipway_provisioner.domain.model import Found, Kind, Member, MemberView, Order, ServerView, cluster_tag
+from slipway_provisioner.domain.model import Found, Kind, Member, MemberView, Order, ServerView
 from slipway_provisioner.domain.security_groups import ANYWHERE, GroupRule
 from slipway_provisioner.ports import Conflict
 
@@ -84,18 +83,16 @@ class OpenStackCloud:
             project_id, resource.service, "DELETE", f"{resource.path}/{cloud_id}", params=params, expected=(404,)
         )
 
-    async def list_marked(self, project_id: str, cluster_id: str) -> tuple[Found, ...]:
+    async def list_marked(self, project_id: str, cluster_id: str | None = None) -> tuple[Found, ...]:
         """See ports.Cloud. Lists without filters: what was made but not tagged yet is found by its description."""
-        tag = cluster_tag(cluster_id)
-        servers = [each async for each in self._server_pages(project_id, {})]
-        left = [found_of(Kind.SERVER, each) for each in servers if carries_cluster(each, tag, cluster_id)]
+        listed = [found_of(Kind.SERVER, each) async for each in self._server_pages(project_id, {})]
         for kind in _MARKED:
             resource = RESOURCES[kind]
             params = {"project_id": project_id}
             answer = await self._sessions.call(project_id, resource.service, "GET", resource.path, params=params)
-            marked = [each for each in _list(answer.body, resource.many) if carries_cluster(each, tag, cluster_id)]
-            left.extend(found_of(kind, each) for each in marked)
-        return tuple(each for each in left if each is not None)
+            listed.extend(found_of(kind, each) for each in _list(answer.body, resource.many))
+        marked = [each for each in listed if each is not None and each.cluster_id is not None]
+        return tuple(each for each in marked if cluster_id in (None, each.cluster_id))
 
     async def servers(self, project_id: str, changes_since: datetime | None) -> tuple[ServerView, ...]:
         """See ports.Cloud."""

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 
 from slipway_contracts.provisioner import ServerState
 from slipway_provisioner.domain.model import (
+    CLUSTER_TAG,
+    KEY_TAG,
     RESOURCE_TAG,
     BalancerOrder,
     FloatingIpOrder,
@@ -230,7 +232,9 @@ def found_of(kind: Kind, document: dict[str, Any]) -> Found | None:
         kind=kind,
         cloud_id=read.id,
         name=read.name,
-        resource_id=_resource_id(read),
+        resource_id=_marked(read, RESOURCE_TAG, "slipway_resource"),
+        cluster_id=_marked(read, CLUSTER_TAG, "slipway_cluster"),
+        key=_marked(read, KEY_TAG, "slipway_key"),
         status=status,
         address=read.floating_ip_address or (read.fixed_ips[0].ip_address if read.fixed_ips else None),
         device_id=(read.port_id if kind is Kind.FLOATING_IP else read.device_id) or None,
@@ -246,18 +250,12 @@ def member_of(document: dict[str, Any]) -> MemberView:
     )
 
 
-def carries_cluster(document: dict[str, Any], tag: str, cluster_id: str) -> bool:
-    """Whether the resource has the cluster's mark anywhere a mark can be."""
-    read = _Resource.model_validate(document)
-    words = (read.description or "").split()
-    return tag in words or tag in (read.tags or ()) or (read.metadata or {}).get("slipway_cluster") == cluster_id
-
-
-def _resource_id(read: _Resource) -> str | None:
+def _marked(read: _Resource, tag: str, metadata: str) -> str | None:
+    """One part of its mark, wherever a mark can be."""
     for word in [*(read.description or "").split(), *(read.tags or ())]:
-        if word.startswith(RESOURCE_TAG):
-            return str(word.removeprefix(RESOURCE_TAG))
-    carried = (read.metadata or {}).get("slipway_resource")
+        if word.startswith(tag):
+            return str(word.removeprefix(tag))
+    carried = (read.metadata or {}).get(metadata)
     return str(carried) if carried else None
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from slipway_contracts.api import RootVolume
 from slipway_contracts.provisioner import ServerState
+from slipway_provisioner.domain.naming import resource_id_of
 
 
 class Kind(StrEnum):
@@ -27,6 +28,8 @@ BALANCER_PARTS = (Kind.LISTENER, Kind.POOL, Kind.HEALTH_MONITOR)
 
 
 RESOURCE_TAG = "slipway:resource="
+KEY_TAG = "slipway:key="
+CLUSTER_TAG = "slipway:cluster="
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,14 @@ class Mark:
     cluster_id: str
     node_id: str | None = None
     incarnation: int | None = None
+    key: str | None = None
+    """What it is for, as in the ledger: so a ledger that has forgotten it can know it again."""
 
     @property
     def description(self) -> str:
         """For kinds with a description, which unlike tags is set in the very call that creates them."""
-        return f"{cluster_tag(self.cluster_id)} {RESOURCE_TAG}{self.resource_id}"
+        key = f" {KEY_TAG}{self.key}" if self.key is not None else ""
+        return f"{cluster_tag(self.cluster_id)} {RESOURCE_TAG}{self.resource_id}{key}"
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -57,13 +63,14 @@ class Mark:
             "slipway_node": self.node_id,
             "slipway_incarnation": str(self.incarnation) if self.incarnation is not None else None,
             "slipway_resource": self.resource_id,
+            "slipway_key": self.key,
         }
         return {key: value for key, value in known.items() if value is not None}
 
 
 def cluster_tag(cluster_id: str) -> str:
     """The tag of everything that belongs to a cluster."""
-    return f"slipway:cluster={cluster_id}"
+    return CLUSTER_TAG + cluster_id
 
 
 @dataclass(frozen=True)
@@ -185,10 +192,21 @@ class Found:
     name: str
     resource_id: str | None
     """The ledger id it carries; None where the kind carries it in its name only."""
+    cluster_id: str | None = None
+    """The cluster whose mark it carries."""
+    key: str | None = None
+    """What it says that it is for, which proves nothing by itself."""
     status: str = ""
     address: str | None = None
     device_id: str | None = None
     """Of a port: the server that holds it; of a floating IP: the port that it leads to."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its mark is one that only we make: its ledger id follows from its cluster and its key."""
+        if self.cluster_id is None or self.key is None:
+            return False
+        return self.resource_id == resource_id_of(self.cluster_id, self.key)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import copy
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -115,6 +117,25 @@ class Bench:
         self.service: Service = build_service(self.settings, self.parts)
         self.agent_api = build_agent_api(self.service, self.parts)
 
+    # -- its database
+
+    def back_up(self, file: Path) -> None:
+        """Copy the database as it is now."""
+        with closing(sqlite3.connect(self._file)) as now, closing(sqlite3.connect(file)) as copy:
+            now.backup(copy)
+
+    def restore(self, file: Path) -> None:
+        """The database is again as it was when it was copied to this file; the process starts anew."""
+        with closing(sqlite3.connect(file)) as copy, closing(sqlite3.connect(self._file)) as now:
+            copy.backup(now)
+        self.start()
+
+    @property
+    def _file(self) -> str:
+        file = self.database.engine.url.database
+        assert file is not None, "a bench's database is a file"
+        return file
+
     # -- what others say
 
     async def want(self, spec: Any) -> None:
@@ -209,6 +230,9 @@ class Bench:
         agent.asks_at = self.clock.now() + (ASKS_EVERY if agent.applied else TICK)
         query = {"after": str(agent.applied), "wait": "0"}
         answer = await self.agent_api.dispatch("GET", "/v1/agent/plan", query, None, agent.peer)
+        if answer.status == 403:
+            del self.agents[server.cloud_id]  # it claims again
+            self.refused[server.cloud_id] = self.clock.now() + ASKS_EVERY
         if answer.status != 200 or not isinstance(answer.body, dict):
             return False
         revision = int(answer.body["revision"])

@@ -111,13 +111,15 @@ class FakeCloud:
             self._end(thing, self.clock.now())
         self._after(f"delete_{kind.value}")
 
-    async def list_marked(self, project_id: str, cluster_id: str) -> tuple[Found, ...]:
+    async def list_marked(self, project_id: str, cluster_id: str | None = None) -> tuple[Found, ...]:
         """See ports.Cloud."""
         self._before("list_marked")
         return tuple(
             self._found(thing)
             for thing in self.things.values()
-            if self._exists(thing) and thing.project_id == project_id and thing.order.mark.cluster_id == cluster_id
+            if self._exists(thing)
+            and thing.project_id == project_id
+            and cluster_id in (None, thing.order.mark.cluster_id)
         )
 
     async def servers(self, project_id: str, changes_since: datetime | None) -> tuple[ServerView, ...]:
@@ -297,6 +299,8 @@ class FakeCloud:
             cloud_id=thing.cloud_id,
             name=thing.order.name,
             resource_id=thing.order.mark.resource_id,
+            cluster_id=thing.order.mark.cluster_id,
+            key=thing.order.mark.key,
             status=self._status(thing),
             address=thing.address,
             device_id=thing.device_id,
