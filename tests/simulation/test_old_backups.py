@@ -8,7 +8,7 @@ import pytest
 from slipway_simulation.runs import run_plot
 from slipway_simulation.story import a_plot_of_an_old_backup
 
-STORIES = [("provisioner", 2), ("healer", 1), ("monitor", 1), ("addon_manager", 1)]
+STORIES = [("provisioner", 2), ("provisioner", 8), ("healer", 1), ("monitor", 1), ("addon_manager", 1)]
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(600)]
 

@@ -29,6 +29,10 @@ STRAYS_FOR = timedelta(seconds=60)
 """After a restore: so long a request of the process before it may still make what the ledger has forgotten."""
 
 
+FOUND_WITHIN = timedelta(minutes=15)
+"""After a restore: by then the ledger has been compared with the cloud; at the end nothing is left in any case."""
+
+
 @dataclass(frozen=True)
 class Marked:
     """A resource of the cloud that says it is ours."""
@@ -51,7 +55,7 @@ class Invariants:
     taken: set[str] = field(default_factory=set)
     """Cloud ids of what the story took away behind the provisioner's back."""
     forgotten: set[str] = field(default_factory=set)
-    """Cloud ids of what an older ledger did not know when it was restored; they must be known again at rest."""
+    """Cloud ids of what an older ledger did not know when it was restored, until it must have found them."""
     went_back_at: datetime | None = None
     _foreign: dict[str, Any] = field(default_factory=dict)
 
@@ -152,7 +156,8 @@ class Invariants:
 
     def check_kept(self) -> None:
         """I2 at rest, from the ledger's side: what was created and not taken by the story is there."""
-        self.forgotten.clear()
+        if self.went_back_at is None or self.journal.now() >= self.went_back_at + FOUND_WITHIN:
+            self.forgotten.clear()
         self.check_ledger()
         there = {marked.cloud_id for marked in self.marked()} | set(self.cloud.state.balanced)
         there |= set(self.cloud.state.groups)
