@@ -209,7 +209,7 @@ async def test_a_deleted_floating_ip_is_replaced_and_the_new_one_told(outside: B
     (again,) = bench.cloud.of_kind(Kind.FLOATING_IP)
     assert again.address != floating.address
     assert bench.infrastructure().endpoint == f"https://{again.address}:6443"
-    assert bench.nodes()[CONTROLLER].plan_revision == revision + 1
+    assert bench.nodes()[CONTROLLER].plan_revision > revision
     bench.kubernetes.at(f"https://{floating.address}:6443").up = False
     bench.clock.step(bench.settings.cluster_check_every)
     await bench.pass_time(5)

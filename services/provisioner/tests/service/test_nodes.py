@@ -302,7 +302,8 @@ async def test_a_kubelet_whose_node_object_is_gone_starts_anew(established: Benc
     bench.clock.step(bench.settings.cluster_check_every * 2)
     await bench.pass_time(15)
     after = state(bench, CONTROLLER)
-    assert (after.phase, after.plan_revision) == (NodePhase.PROVISIONED, revision + 1)
+    assert after.phase is NodePhase.PROVISIONED
+    assert after.plan_revision > revision
     assert CONTROLLER in cluster.nodes
     await bench.pass_time(70)
-    assert state(bench, CONTROLLER).plan_revision == revision + 1
+    assert state(bench, CONTROLLER).plan_revision == after.plan_revision

@@ -79,6 +79,8 @@ class Bench:
     agent_authority: Authority
     agents: dict[str, FakeAgent] = field(default_factory=dict)
     """By server id."""
+    requests: dict[str, str] = field(default_factory=dict)
+    """By server id: the agent claims again with the same key when the answer was lost."""
     refused: dict[str, datetime] = field(default_factory=dict)
     """Servers whose claim was refused, and when they try again."""
     silent: set[str] = field(default_factory=set)
@@ -253,11 +255,12 @@ class Bench:
 
     async def _claim(self, server: Thing, order: ServerOrder) -> FakeAgent | None:
         bootstrap = read_bootstrap(order.user_data)
-        _, csr = make_request("agent")
+        if server.cloud_id not in self.requests:
+            _, self.requests[server.cloud_id] = make_request("agent")
         claim = {
             "token": bootstrap["token"],
             "node_id": bootstrap["node_id"],
-            "csr_pem": csr,
+            "csr_pem": self.requests[server.cloud_id],
             "clock": self.clock.now().isoformat(),
             "hostname": order.name,
             "agent_version": self.agent_version,
@@ -304,7 +307,18 @@ class Picture:
         file = folder / "bench.db"
         shutil.copyfile(self.file, file)
         memo = {id(self.bench.database): await an_inline_database(file)}
-        names = ("database", "cloud", "clock", "kubernetes", "settings", "agents", "refused", "published", "etcd")
+        names = (
+            "database",
+            "cloud",
+            "clock",
+            "kubernetes",
+            "settings",
+            "agents",
+            "requests",
+            "refused",
+            "published",
+            "etcd",
+        )
         parts = copy.deepcopy({name: getattr(self.bench, name) for name in names}, memo)
         return Bench(
             **parts,
