@@ -1,5 +1,6 @@
 """The judge can find somebody guilty: each way to break a service is noticed, by the invariant that it breaks."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from slipway_api import clusters
+from slipway_api.store import ClusterRow
 from slipway_chassis import facts
 from slipway_chassis.database import upsert
 from slipway_chassis.errors import RetryLater
@@ -43,6 +46,18 @@ class Doubling(Broken):
         if order.kind is Kind.SERVER:
             await self.inner.create(project_id, order)
         created: str = await self.inner.create(project_id, order)
+        return created
+
+
+class Repeating(Broken):
+    """Takes each server away again, and makes a second one when the first is gone."""
+
+    async def create(self, project_id: str, order: Order) -> str:
+        created: str = await self.inner.create(project_id, order)
+        if order.kind is Kind.SERVER:
+            await self.inner.delete(project_id, order.kind, created)
+            await asyncio.sleep(10)
+            created = await self.inner.create(project_id, order)
         return created
 
 
@@ -91,8 +106,22 @@ def lived(wrap: Wrap, *kill_at: tuple[str, int], plot: Plot | None = None) -> Ou
 
 @pytest.mark.parametrize(
     ("wrap", "invariant"),
-    [(Doubling, "I1"), (Unmarked, "I2"), (Greedy, "I3"), (Leaking, "I2"), (Buggy, "made a mistake")],
-    ids=["two servers", "a mark that the ledger lacks", "somebody else's server", "a leak", "an unforeseen error"],
+    [
+        (Doubling, "I1"),
+        (Unmarked, "I2"),
+        (Leaking, "I2"),
+        (Greedy, "I3"),
+        (Repeating, "I8"),
+        (Buggy, "made a mistake"),
+    ],
+    ids=[
+        "two servers",
+        "a mark that the ledger lacks",
+        "a leak",
+        "somebody else's server",
+        "an effect that happens twice",
+        "an unforeseen error",
+    ],
 )
 def test_a_broken_adapter_is_found_out(wrap: Wrap, invariant: str) -> None:
     failure = lived(wrap).failure
@@ -125,6 +154,18 @@ def test_stale_facts_that_are_believed_are_found_out(monkeypatch: pytest.MonkeyP
     failure = run_plot(replace(a_quiet_plot(), ingredients=("an unruly bus",), faults_last=60.0), 0).failure
     assert failure is not None
     assert "I9" in failure
+
+
+def test_a_project_that_is_not_looked_at_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    find_cluster = clusters.find_cluster
+
+    async def find_anybodys(session: Any, caller: Any, name_or_id: str) -> Any:
+        return await session.get(ClusterRow, name_or_id) or await find_cluster(session, caller, name_or_id)
+
+    monkeypatch.setattr(clusters, "find_cluster", find_anybodys)
+    failure = run_plot(a_quiet_plot(), 0).failure
+    assert failure is not None
+    assert "I11" in failure
 
 
 def test_a_cloud_that_never_works_is_no_excuse_after_the_faults() -> None:
