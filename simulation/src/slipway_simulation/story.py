@@ -153,7 +153,7 @@ async def _be_disturbed(world: World, plot: Plot, trouble: Trouble) -> None:
     await world.pass_time(plot.faults_last)
     trouble.end()
     await come_to_rest(world, plot)
-    await world.stranger.require_kept_out(world.sight.cluster_id())
+    await insist(world, lambda: world.stranger.require_kept_out(world.sight.cluster_id()))
     world.invariants.check_made_once()
     world.invariants.check_kept()
     world.invariants.check_foreign()

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from slipway_api.changes import Answer, RequestContext
@@ -51,7 +52,10 @@ class User:
         await self._ask("delete", lambda gateway, caller, context: gateway.clusters.delete(caller, context, cluster))
 
     async def require_kept_out(self, cluster_id: str) -> None:
-        """I11: of a cluster of another project she sees and changes nothing, though she knows its id."""
+        """I11: of a cluster of another project she sees and changes nothing, though she knows its id.
+
+        Raises NotAccepted when nobody answers.
+        """
         self.tenant.log_in()
 
         async def listed(running: Running) -> list[Any]:
@@ -60,14 +64,19 @@ class User:
             async with gateway.service.database.reading() as session:
                 return [*await list_clusters(session, caller, PageRequest(100), name=None, states=(), region=None)]
 
-        if seen := await self.api.call(listed):
+        try:
+            seen = await self.api.call(listed)
+        except Unreachable as down:
+            raise NotAccepted(str(down)) from down
+        if seen:
             self.journal.violated(f"I11: a stranger sees {seen}")
-        for attempt in (self.scale(0, cluster_id), self.delete(cluster_id)):
+        for attempt in (partial(self.scale, 0), self.delete):
             try:
-                await attempt
+                await attempt(cluster_id)
             except NotAccepted as refusal:
-                problem = refusal.__cause__
-                if not (isinstance(problem, Problem) and problem.code == "not_found"):
+                if isinstance(refusal.__cause__, Unreachable):
+                    raise
+                if not (isinstance(refusal.__cause__, Problem) and refusal.__cause__.code == "not_found"):
                     self.journal.violated(f"I11: a stranger learns: {refusal}")
             else:
                 self.journal.violated("I11: a stranger may change somebody else's cluster")
