@@ -136,6 +136,10 @@ def abridged(lines: Iterable[str]) -> Iterator[str]:
             yield line
 
 
+LOOKS_OFTEN = {"provisioner": {"POLL_IDLE": "PT2S"}, "monitor": {"ROUND_EVERY": "PT2S"}}
+"""A cloud of one's own may be asked every two seconds: who watches need not wait until a lost server is noticed."""
+
+
 def sandbox_region() -> RegionPlan:
     """The region of the sandbox's cloud."""
     return RegionPlan(
@@ -158,7 +162,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="slipway-demo-") as folder:
-        platform = Platform(Path(folder), os.environ["AMQP_URL"], sandbox_region())
+        platform = Platform(Path(folder), os.environ["AMQP_URL"], sandbox_region(), settings=LOOKS_OFTEN)
         console.print("Starting the sandbox cloud and five services ...")
         with running(platform):
             os.environ["OS_CLIENT_CONFIG_FILE"] = str(platform.clouds_yaml)
