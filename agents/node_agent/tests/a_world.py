@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 from slipway_node_agent.config import AgentConfig
@@ -96,3 +97,18 @@ def outcome(host: FakeHost) -> dict[str, Any]:
         "units": host.units,
         "applied": memory(host)["applied_revision"],
     }
+
+
+def require_the_same_end_after_any_cut(make: Callable[[], FakeServices]) -> None:
+    """Killed after each of its effects and started again after a boot, the agent leaves what it leaves undisturbed."""
+    wanted = make()
+    effects = len(finish(wanted).effects)
+    for cut in range(1, effects):
+        services = make()
+        killed = start(services)
+        for _ in range(cut):
+            killed.step()
+        killed.loop.close()
+        services.host.reboot()
+        finish(services)
+        assert outcome(services.host) == outcome(wanted.host), f"cut after effect {cut}"

@@ -8,7 +8,7 @@ import pytest
 
 from slipway_node_agent.testing import FakeHost, FakeServices
 
-from .a_world import HEALTHZ, a_world, finish, outcome, reported, start
+from .a_world import HEALTHZ, a_world, finish, outcome, reported, require_the_same_end_after_any_cut, start
 
 
 class Cut(Exception):
@@ -64,17 +64,7 @@ def test_cut_after_every_change_of_the_machine_the_end_is_the_same() -> None:
 
 
 def test_cut_after_every_effect_the_end_is_the_same() -> None:
-    wanted = a_world()
-    effects = len(finish(wanted).effects)
-    for cut in range(1, effects):
-        services = a_world()
-        killed = start(services)
-        for _ in range(cut):
-            killed.step()
-        killed.loop.close()
-        services.host.reboot()
-        finish(services)
-        assert outcome(services.host) == outcome(wanted.host), f"cut after effect {cut}"
+    require_the_same_end_after_any_cut(a_world)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -18,7 +18,7 @@ from slipway_node_agent.effects import Executed, Fetch, Unpack, Unpacked
 from slipway_node_agent.real_host import RealHost
 from slipway_node_agent.testing import FakeServices, a_plan, sha256
 
-from .a_world import a_world, finish, outcome, reported, start, step_report
+from .a_world import a_world, finish, reported, require_the_same_end_after_any_cut, start, step_report
 
 ARCHIVE = "archive of bin/containerd bin/ctr"
 URL = "http://mirror/containerd.tar.gz"
@@ -102,17 +102,7 @@ def test_a_finished_plan_fetches_nothing_again() -> None:
 
 
 def test_cut_after_every_effect_the_end_is_the_same() -> None:
-    wanted = a_machine(PACKAGE, RUNC, UNIT_FILE, UNIT)
-    effects = len(finish(wanted).effects)
-    for cut in range(1, effects):
-        services = a_machine(PACKAGE, RUNC, UNIT_FILE, UNIT)
-        killed = start(services)
-        for _ in range(cut):
-            killed.step()
-        killed.loop.close()
-        services.host.reboot()
-        finish(services)
-        assert outcome(services.host) == outcome(wanted.host), f"cut after effect {cut}"
+    require_the_same_end_after_any_cut(lambda: a_machine(PACKAGE, RUNC, UNIT_FILE, UNIT))
 
 
 def test_one_missing_program_of_several_brings_the_package() -> None:

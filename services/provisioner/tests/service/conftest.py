@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 
 from slipway_chassis.inline_sqlite import an_inline_database
-from slipway_contracts.provisioner import NodePhase
-from slipway_contracts.values import Role
 from slipway_provisioner.store import metadata
-from slipway_provisioner.testing.bench import Bench, Picture, a_bench, a_picture
-from slipway_provisioner.testing.builders import a_cluster, rows_of
+from slipway_provisioner.testing.bench import Bench, Picture, a_bench, a_picture, up
 
 
 @pytest.fixture
@@ -30,12 +27,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Picture:
 
 async def _came_up(file: Path) -> Picture:
     bench = a_bench(await an_inline_database(file, metadata))
-    spec = a_cluster()
-    await bench.want(spec)
-    for role in Role:
-        await bench.table(role, *rows_of(spec, role, bench.clock.now()))
-    await bench.pass_time(12)
-    assert {node.phase for node in bench.nodes().values()} == {NodePhase.PROVISIONED}
+    await up(bench)
     return await a_picture(bench, file)
 
 

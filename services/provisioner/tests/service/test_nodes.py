@@ -12,21 +12,11 @@ from slipway_contracts.provisioner import NodePhase, NodeState, ServerState
 from slipway_contracts.values import Mover, Role
 from slipway_provisioner.domain.model import Kind, ServerOrder
 from slipway_provisioner.store import metadata
-from slipway_provisioner.testing.bench import Bench, a_bench
+from slipway_provisioner.testing.bench import Bench, a_bench, up
 from slipway_provisioner.testing.builders import a_cluster, a_node_spec, a_row, pool_changed, rows_of
 from slipway_provisioner.testing.things import no_answer
 
 WORKER, CONTROLLER = "blue-worker-1", "blue-controller-1"
-
-
-async def up(bench: Bench) -> None:
-    """A cluster of 1+1+1, all of it there."""
-    spec = a_cluster()
-    await bench.want(spec)
-    for role in Role:
-        await bench.table(role, *rows_of(spec, role, bench.clock.now()))
-    await bench.pass_time(12)
-    assert {node.phase for node in bench.nodes().values()} == {NodePhase.PROVISIONED}
 
 
 async def worker(bench: Bench, **changes: object) -> None:

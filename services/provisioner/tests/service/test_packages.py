@@ -5,21 +5,10 @@ from typing import Any
 
 from slipway_chassis.releases import OPTIONAL_PACKAGES
 from slipway_contracts.provisioner import NodePhase
-from slipway_contracts.values import Role
-from slipway_provisioner.testing.bench import Bench
-from slipway_provisioner.testing.builders import a_cluster, rows_of, some_releases
+from slipway_provisioner.testing.bench import Bench, up
+from slipway_provisioner.testing.builders import some_releases
 
 WORKER, CONTROLLER, ETCD = (f"blue-{role}-1" for role in ("worker", "controller", "etcd"))
-
-
-async def up(bench: Bench) -> None:
-    """A cluster of 1+1+1, all of it there."""
-    spec = a_cluster()
-    await bench.want(spec)
-    for role in Role:
-        await bench.table(role, *rows_of(spec, role, bench.clock.now()))
-    await bench.pass_time(12)
-    assert {node.phase for node in bench.nodes().values()} == {NodePhase.PROVISIONED}
 
 
 async def add_packages(bench: Bench) -> None:

@@ -28,7 +28,7 @@ from slipway_chassis.tables import work as work_table
 from slipway_contracts.agent import PlanReport
 from slipway_contracts.envelope import Event, parse_event
 from slipway_contracts.healer import NodeRow
-from slipway_contracts.provisioner import ClusterInfrastructure, NodeState, ServerState, StepState
+from slipway_contracts.provisioner import ClusterInfrastructure, NodePhase, NodeState, ServerState, StepState
 from slipway_contracts.values import Role
 from slipway_node_agent.config import BOOTSTRAP_PATH
 from slipway_provisioner.app import Parts, build_agent_api, build_service
@@ -37,7 +37,15 @@ from slipway_provisioner.domain.model import Kind, ServerOrder
 from slipway_provisioner.domain.pki import Authority, key_fingerprint, make_authority, make_request, read_certificate
 from slipway_provisioner.peers import PeerAuthorities, PeerIdentity, PeerKind
 from slipway_provisioner.settings import Settings
-from slipway_provisioner.testing.builders import START, a_region, pool_changed, some_releases, spec_changed
+from slipway_provisioner.testing.builders import (
+    START,
+    a_cluster,
+    a_region,
+    pool_changed,
+    rows_of,
+    some_releases,
+    spec_changed,
+)
 from slipway_provisioner.testing.cloud import FakeCloud
 from slipway_provisioner.testing.etcd import FakeEtcd
 from slipway_provisioner.testing.kubernetes import FakeKubernetes
@@ -285,6 +293,16 @@ class Bench:
         endpoint = self.infrastructure().endpoint
         if endpoint is not None:
             self.kubernetes.join(endpoint, order.name, f"openstack:///{server.cloud_id}")
+
+
+async def up(bench: Bench) -> None:
+    """A cluster of 1+1+1 named blue, all of it there."""
+    spec = a_cluster()
+    await bench.want(spec)
+    for role in Role:
+        await bench.table(role, *rows_of(spec, role, bench.clock.now()))
+    await bench.pass_time(12)
+    assert {node.phase for node in bench.nodes().values()} == {NodePhase.PROVISIONED}
 
 
 def read_bootstrap(user_data: str) -> dict[str, Any]:
