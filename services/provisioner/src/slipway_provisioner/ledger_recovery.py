@@ -45,13 +45,14 @@ class LedgerRecovery:
                 await self.enter(lease, clusters[cluster_id], mine)
             else:
                 log.warning("Marked by a cluster that is not known", cluster_id=cluster_id, resources=len(mine))
+        delay = self._context.jittered(self._context.settings.ledger_check_every)
         for entry in await self._unwanted(clusters):
             try:
                 await self._context.ledger.ensure_gone(lease, entry)
             except RetryLater as refusal:
                 log.info("Cannot delete yet", name=entry.name, reason=refusal.reason.message)
-                return AGAIN
-        return self._context.jittered(self._context.settings.ledger_check_every)
+                delay = AGAIN  # one that does not go keeps no other one
+        return delay
 
     async def enter(self, lease: Lease, cluster: ClusterRecord, found: Sequence[Found]) -> int:
         """Enter what the cluster's ledger has forgotten of these; returns how many there were.
